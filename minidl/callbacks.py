@@ -1,0 +1,66 @@
+"""Callbacks, by Keras's names and order of calls: what happens beside the training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class Callback:
+    """Derive from this and override the hooks you need. ``self.model`` and ``self.params`` are set before training.
+
+    A hook for batches makes every batch a call of its own; without one, training runs many batches at a time.
+    """
+
+    model: object = None
+    params: dict
+
+    def set_model(self, model: object) -> None:
+        self.model = model
+
+    def set_params(self, params: dict) -> None:
+        self.params = params
+
+    def on_train_begin(self, logs: dict | None = None) -> None: ...
+    def on_train_end(self, logs: dict | None = None) -> None: ...
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None: ...
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None: ...
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None: ...
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None: ...
+    def on_test_begin(self, logs: dict | None = None) -> None: ...
+    def on_test_end(self, logs: dict | None = None) -> None: ...
+
+
+class History(Callback):
+    """What ``fit`` returns: ``history`` holds a list for each name in the logs, ``epoch`` the numbers of the epochs."""
+
+    def __init__(self):
+        self.history: dict[str, list[float]] = {}
+        self.epoch: list[int] = []
+        self.params = {}
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self.epoch.append(epoch)
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(value)
+
+
+class CallbackList:
+    """Calls the same hook of several callbacks, in their order."""
+
+    def __init__(self, callbacks: Iterable[Callback], model: object, params: dict):
+        self.callbacks = list(callbacks)
+        for callback in self.callbacks:
+            if not isinstance(callback, Callback):
+                raise TypeError(f"callbacks must be instances of minidl.Callback, not {callback!r}")
+        for callback in self.callbacks:
+            callback.set_params(params)
+            callback.set_model(model)
+        self.every_batch = any(
+            getattr(type(callback), hook) is not getattr(Callback, hook)
+            for callback in self.callbacks
+            for hook in ("on_train_batch_begin", "on_train_batch_end")
+        )
+
+    def call(self, hook: str, *arguments: object) -> None:
+        for callback in self.callbacks:
+            getattr(callback, hook)(*arguments)

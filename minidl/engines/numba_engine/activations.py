@@ -1,0 +1,150 @@
+"""Activations in Numba, each followed by its backward, which reads the output y instead of the input z.
+
+The scalar functions are the formulas; the loops around them are what Numba turns into machine code. ``out`` may be the
+array that is read.
+"""
+
+import math
+
+import numpy as np
+
+from minidl.contract import LINEAR, RELU, SIGMOID, SOFTMAX, TANH
+from minidl.engines.numba_engine.cache import njit
+
+
+@njit(cache=True)
+def linear(z, out=None):
+    out = np.empty_like(z) if out is None else out
+    z_, out_ = z.reshape(-1), out.reshape(-1)
+    for e in range(z_.size):
+        out_[e] = z_[e]
+    return out
+
+
+@njit(cache=True)
+def linear_backward(dy, y, out=None):
+    return linear(dy, out)
+
+
+@njit(cache=True)
+def sigmoid_of(z):
+    # Two branches, so that exp never overflows: 1 / (1 + e^-z) where z >= 0, e^z / (1 + e^z) where z < 0.
+    one = type(z)(1)
+    e = math.exp(-abs(z))
+    return (one if z >= 0 else e) / (one + e)
+
+
+@njit(cache=True)
+def sigmoid(z, out=None):
+    out = np.empty_like(z) if out is None else out
+    z_, out_ = z.reshape(-1), out.reshape(-1)
+    for e in range(z_.size):
+        out_[e] = sigmoid_of(z_[e])
+    return out
+
+
+@njit(cache=True)
+def sigmoid_backward(dy, y, out=None):
+    out = np.empty_like(y) if out is None else out
+    dy_, y_, out_ = dy.reshape(-1), y.reshape(-1), out.reshape(-1)
+    one = y.dtype.type(1)
+    for e in range(y_.size):
+        out_[e] = dy_[e] * (y_[e] * (one - y_[e]))
+    return out
+
+
+@njit(cache=True)
+def relu(z, out=None):
+    out = np.empty_like(z) if out is None else out
+    z_, out_ = z.reshape(-1), out.reshape(-1)
+    zero = z.dtype.type(0)
+    for e in range(z_.size):
+        out_[e] = zero if z_[e] <= 0 else z_[e]  # a NaN is not <= 0 and passes
+    return out
+
+
+@njit(cache=True)
+def relu_backward(dy, y, out=None):
+    out = np.empty_like(y) if out is None else out
+    dy_, y_, out_ = dy.reshape(-1), y.reshape(-1), out.reshape(-1)
+    zero = y.dtype.type(0)
+    for e in range(y_.size):
+        out_[e] = dy_[e] if y_[e] > 0 else zero
+    return out
+
+
+@njit(cache=True)
+def tanh(z, out=None):
+    out = np.empty_like(z) if out is None else out
+    z_, out_ = z.reshape(-1), out.reshape(-1)
+    for e in range(z_.size):
+        out_[e] = math.tanh(z_[e])
+    return out
+
+
+@njit(cache=True)
+def tanh_backward(dy, y, out=None):
+    out = np.empty_like(y) if out is None else out
+    dy_, y_, out_ = dy.reshape(-1), y.reshape(-1), out.reshape(-1)
+    one = y.dtype.type(1)
+    for e in range(y_.size):
+        out_[e] = dy_[e] * (one - y_[e] * y_[e])
+    return out
+
+
+@njit(cache=True)
+def softmax(z, out=None):
+    out = np.empty_like(z) if out is None else out
+    for r in range(z.shape[0]):
+        largest = z[r, 0]
+        for u in range(1, z.shape[1]):
+            # Taking the largest logit off everywhere changes nothing but keeps exp from overflowing.
+            largest = z[r, u] if z[r, u] > largest or z[r, u] != z[r, u] else largest
+        total = z.dtype.type(0)
+        for u in range(z.shape[1]):
+            out[r, u] = math.exp(z[r, u] - largest)
+            total += out[r, u]
+        for u in range(z.shape[1]):
+            out[r, u] /= total
+    return out
+
+
+@njit(cache=True)
+def softmax_backward(dy, y, out=None):
+    out = np.empty_like(y) if out is None else out
+    for r in range(y.shape[0]):
+        inner = y.dtype.type(0)
+        for u in range(y.shape[1]):
+            inner += dy[r, u] * y[r, u]
+        for u in range(y.shape[1]):
+            out[r, u] = y[r, u] * (dy[r, u] - inner)
+    return out
+
+
+@njit(cache=True, inline="always")
+def forward(which, z, out):
+    """The activation of this code (contract.py)."""
+    if which == LINEAR:
+        linear(z, out)
+    elif which == SIGMOID:
+        sigmoid(z, out)
+    elif which == RELU:
+        relu(z, out)
+    elif which == TANH:
+        tanh(z, out)
+    elif which == SOFTMAX:
+        softmax(z, out)
+
+
+@njit(cache=True, inline="always")
+def backward(which, dy, y, out):
+    if which == LINEAR:
+        linear_backward(dy, y, out)
+    elif which == SIGMOID:
+        sigmoid_backward(dy, y, out)
+    elif which == RELU:
+        relu_backward(dy, y, out)
+    elif which == TANH:
+        tanh_backward(dy, y, out)
+    elif which == SOFTMAX:
+        softmax_backward(dy, y, out)

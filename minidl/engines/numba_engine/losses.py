@@ -1,0 +1,225 @@
+"""Losses in Numba: the loss of each row from the target y, followed by its gradient by the prediction."""
+
+import math
+
+import numpy as np
+
+from minidl.contract import (
+    BINARY_CROSSENTROPY,
+    BINARY_CROSSENTROPY_FROM_LOGITS,
+    CATEGORICAL_CROSSENTROPY,
+    CATEGORICAL_CROSSENTROPY_FROM_LOGITS,
+    MEAN_SQUARED_ERROR,
+    PROBABILITY_FLOOR,
+    SPARSE_CATEGORICAL_CROSSENTROPY,
+)
+from minidl.engines.numba_engine.activations import sigmoid_of, softmax
+from minidl.engines.numba_engine.cache import njit
+
+
+@njit(cache=True)
+def mean_squared_error(y, p, out=None):
+    out = np.empty(p.shape[0], p.dtype) if out is None else out
+    units = p.dtype.type(p.shape[1])
+    for r in range(p.shape[0]):
+        total = p.dtype.type(0)
+        for u in range(p.shape[1]):
+            difference = p[r, u] - y[r, u]
+            total += difference * difference
+        out[r] = total / units
+    return out
+
+
+@njit(cache=True)
+def mean_squared_error_backward(y, p, out=None):
+    out = np.empty_like(p) if out is None else out
+    scale = p.dtype.type(2 / p.shape[1])
+    for r in range(p.shape[0]):
+        for u in range(p.shape[1]):
+            out[r, u] = (p[r, u] - y[r, u]) * scale
+    return out
+
+
+@njit(cache=True)
+def binary_crossentropy(y, p, out=None):
+    out = np.empty(p.shape[0], p.dtype) if out is None else out
+    one, units = p.dtype.type(1), p.dtype.type(p.shape[1])
+    low, high = p.dtype.type(PROBABILITY_FLOOR), p.dtype.type(1 - PROBABILITY_FLOOR)
+    for r in range(p.shape[0]):
+        total = p.dtype.type(0)
+        for u in range(p.shape[1]):
+            clipped = low if p[r, u] < low else (high if p[r, u] > high else p[r, u])
+            # log1p(-p) keeps the digits of a small p that 1 - p would drop.
+            total += -y[r, u] * math.log(clipped) - (one - y[r, u]) * math.log1p(-clipped)
+        out[r] = total / units
+    return out
+
+
+@njit(cache=True)
+def binary_crossentropy_backward(y, p, out=None):
+    out = np.empty_like(p) if out is None else out
+    one, units = p.dtype.type(1), p.dtype.type(p.shape[1])
+    low, high = p.dtype.type(PROBABILITY_FLOOR), p.dtype.type(1 - PROBABILITY_FLOOR)
+    for r in range(p.shape[0]):
+        for u in range(p.shape[1]):
+            if p[r, u] < low or p[r, u] > high:  # where p was clipped, moving it changes nothing
+                out[r, u] = 0
+            else:
+                out[r, u] = (p[r, u] - y[r, u]) / (p[r, u] * (one - p[r, u])) / units
+    return out
+
+
+@njit(cache=True)
+def binary_crossentropy_from_logits(y, z, out=None):
+    out = np.empty(z.shape[0], z.dtype) if out is None else out
+    zero, units = z.dtype.type(0), z.dtype.type(z.shape[1])
+    for r in range(z.shape[0]):
+        total = zero
+        for u in range(z.shape[1]):
+            # log(1 + e^z) - y z, in the form that neither overflows nor cancels.
+            positive = zero if z[r, u] < 0 else z[r, u]
+            total += positive - y[r, u] * z[r, u] + math.log1p(math.exp(-abs(z[r, u])))
+        out[r] = total / units
+    return out
+
+
+@njit(cache=True)
+def binary_crossentropy_from_logits_backward(y, z, out=None):
+    out = np.empty_like(z) if out is None else out
+    units = z.dtype.type(z.shape[1])
+    for r in range(z.shape[0]):
+        for u in range(z.shape[1]):
+            out[r, u] = (sigmoid_of(z[r, u]) - y[r, u]) / units
+    return out
+
+
+@njit(cache=True)
+def categorical_crossentropy(y, p, out=None):
+    out = np.empty(p.shape[0], p.dtype) if out is None else out
+    low, high = p.dtype.type(PROBABILITY_FLOOR), p.dtype.type(1 - PROBABILITY_FLOOR)
+    for r in range(p.shape[0]):
+        whole = p.dtype.type(0)
+        for u in range(p.shape[1]):
+            whole += p[r, u]
+        total = p.dtype.type(0)
+        for u in range(p.shape[1]):
+            share = p[r, u] / whole
+            share = low if share < low else (high if share > high else share)
+            total -= y[r, u] * math.log(share)
+        out[r] = total
+    return out
+
+
+@njit(cache=True)
+def categorical_crossentropy_backward(y, p, out=None):
+    out = np.empty_like(p) if out is None else out
+    low, high = p.dtype.type(PROBABILITY_FLOOR), p.dtype.type(1 - PROBABILITY_FLOOR)
+    for r in range(p.shape[0]):
+        whole = p.dtype.type(0)
+        for u in range(p.shape[1]):
+            whole += p[r, u]
+        inside = p.dtype.type(0)
+        for u in range(p.shape[1]):
+            share = p[r, u] / whole
+            if share < low or share > high:  # where a share was clipped, moving it changes nothing
+                out[r, u] = 0
+            else:
+                out[r, u] = y[r, u] / share
+                inside += y[r, u]
+        for u in range(p.shape[1]):
+            out[r, u] = (inside - out[r, u]) / whole
+    return out
+
+
+@njit(cache=True)
+def categorical_crossentropy_from_logits(y, z, out=None):
+    out = np.empty(z.shape[0], z.dtype) if out is None else out
+    for r in range(z.shape[0]):
+        largest = z[r, 0]
+        for u in range(1, z.shape[1]):
+            largest = z[r, u] if z[r, u] > largest or z[r, u] != z[r, u] else largest
+        whole = z.dtype.type(0)
+        for u in range(z.shape[1]):
+            whole += math.exp(z[r, u] - largest)
+        log_of_sum = math.log(whole)
+        total = z.dtype.type(0)
+        for u in range(z.shape[1]):
+            total += y[r, u] * (log_of_sum - (z[r, u] - largest))
+        out[r] = total
+    return out
+
+
+@njit(cache=True)
+def categorical_crossentropy_from_logits_backward(y, z, out=None):
+    out = softmax(z, out)
+    for r in range(z.shape[0]):
+        total = z.dtype.type(0)
+        for u in range(z.shape[1]):
+            total += y[r, u]
+        for u in range(z.shape[1]):
+            out[r, u] = out[r, u] * total - y[r, u]
+    return out
+
+
+@njit(cache=True)
+def sparse_categorical_crossentropy(y, p, out=None):
+    # Keras clips here before it divides by the sum, and above after; y is rows of one 1 in both.
+    out = np.empty(p.shape[0], p.dtype) if out is None else out
+    low, high = p.dtype.type(PROBABILITY_FLOOR), p.dtype.type(1 - PROBABILITY_FLOOR)
+    for r in range(p.shape[0]):
+        whole, right = p.dtype.type(0), p.dtype.type(0)
+        for u in range(p.shape[1]):
+            clipped = low if p[r, u] < low else (high if p[r, u] > high else p[r, u])
+            whole += clipped
+            right += y[r, u] * math.log(clipped)
+        out[r] = math.log(whole) - right
+    return out
+
+
+@njit(cache=True)
+def sparse_categorical_crossentropy_backward(y, p, out=None):
+    out = np.empty_like(p) if out is None else out
+    low, high = p.dtype.type(PROBABILITY_FLOOR), p.dtype.type(1 - PROBABILITY_FLOOR)
+    for r in range(p.shape[0]):
+        whole = p.dtype.type(0)
+        for u in range(p.shape[1]):
+            whole += low if p[r, u] < low else (high if p[r, u] > high else p[r, u])
+        for u in range(p.shape[1]):
+            if p[r, u] < low or p[r, u] > high:  # where p was clipped, moving it changes nothing
+                out[r, u] = 0
+            else:
+                out[r, u] = (p[r, u] / whole - y[r, u]) / p[r, u]
+    return out
+
+
+@njit(cache=True, inline="always")
+def forward(which, y, prediction, out):
+    """The loss of this code (contract.py)."""
+    if which == MEAN_SQUARED_ERROR:
+        mean_squared_error(y, prediction, out)
+    elif which == BINARY_CROSSENTROPY:
+        binary_crossentropy(y, prediction, out)
+    elif which == BINARY_CROSSENTROPY_FROM_LOGITS:
+        binary_crossentropy_from_logits(y, prediction, out)
+    elif which == CATEGORICAL_CROSSENTROPY:
+        categorical_crossentropy(y, prediction, out)
+    elif which == CATEGORICAL_CROSSENTROPY_FROM_LOGITS:
+        categorical_crossentropy_from_logits(y, prediction, out)
+    elif which == SPARSE_CATEGORICAL_CROSSENTROPY:
+        sparse_categorical_crossentropy(y, prediction, out)
+
+
+@njit(cache=True, inline="always")
+def backward(which, y, prediction, out):
+    if which == MEAN_SQUARED_ERROR:
+        mean_squared_error_backward(y, prediction, out)
+    elif which == BINARY_CROSSENTROPY:
+        binary_crossentropy_backward(y, prediction, out)
+    elif which == BINARY_CROSSENTROPY_FROM_LOGITS:
+        binary_crossentropy_from_logits_backward(y, prediction, out)
+    elif which == CATEGORICAL_CROSSENTROPY:
+        categorical_crossentropy_backward(y, prediction, out)
+    elif which == CATEGORICAL_CROSSENTROPY_FROM_LOGITS:
+        categorical_crossentropy_from_logits_backward(y, prediction, out)
+    elif which == SPARSE_CATEGORICAL_CROSSENTROPY:
+        sparse_categorical_crossentropy_backward(y, prediction, out)

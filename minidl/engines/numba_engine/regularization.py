@@ -1,0 +1,64 @@
+"""Regularization in Numba: penalties on weights, and dropout with its counter-based masks."""
+
+import math
+
+import numpy as np
+
+from minidl.engines.numba_engine.cache import njit
+
+
+@njit(cache=True)
+def l1(w, rate):
+    w_, total = w.reshape(-1), 0.0
+    for e in range(w_.size):
+        total += abs(w_[e])
+    return rate * total
+
+
+@njit(cache=True)
+def l1_backward(w, rate, out):
+    w_, out_, slope = w.reshape(-1), out.reshape(-1), w.dtype.type(rate)
+    zero = w.dtype.type(0)
+    for e in range(w_.size):
+        out_[e] += slope if w_[e] > 0 else (-slope if w_[e] < 0 else zero)
+
+
+@njit(cache=True)
+def l2(w, rate):
+    w_, total = w.reshape(-1), 0.0
+    for e in range(w_.size):
+        total += np.float64(w_[e]) * np.float64(w_[e])
+    return rate * total
+
+
+@njit(cache=True)
+def l2_backward(w, rate, out):
+    w_, out_, slope = w.reshape(-1), out.reshape(-1), w.dtype.type(2 * rate)
+    for e in range(w_.size):
+        out_[e] += slope * w_[e]
+
+
+@njit(cache=True)
+def mix(h):
+    """The finalizer of SplitMix64, on a uint64 (contract.py has the whole generator)."""
+    h = (h ^ (h >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    h = (h ^ (h >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return h ^ (h >> np.uint64(31))
+
+
+@njit(cache=True)
+def dropout(x, rate, seed, step, layer, out=None):
+    out = np.empty_like(x) if out is None else out
+    x_, out_ = x.reshape(-1), out.reshape(-1)
+    key = mix(mix(mix(np.uint64(seed)) + np.uint64(step)) + np.uint64(layer))
+    threshold = np.uint64(math.ceil(rate * 2.0**24))
+    scale, zero = x.dtype.type(1 / (1 - rate)), x.dtype.type(0)
+    for e in range(x_.size):
+        bits = mix(key + np.uint64(e + 1) * np.uint64(0x9E3779B97F4A7C15))
+        out_[e] = x_[e] * (scale if (bits >> np.uint64(40)) >= threshold else zero)
+    return out
+
+
+@njit(cache=True)
+def dropout_backward(dy, rate, seed, step, layer, out=None):
+    return dropout(dy, rate, seed, step, layer, out)

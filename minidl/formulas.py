@@ -1,0 +1,230 @@
+"""The mathematics: every formula of minidl once, as a SymPy expression.
+
+Its LaTeX, its derivative and the oracle that the engines are tested against all come from the expression;
+nothing here is ever turned into a kernel. Numbers are exact (Rational), never floats.
+
+Index letters have one meaning throughout, and count from 1 as in print:
+``r`` rows of the batch (1..n), ``k`` inputs (1..i), ``u`` units or classes (1..o), ``s`` the same where a second
+one is summed over, ``j`` the one a derivative is taken by, ``q`` the entries of one weight tensor (1..K).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import sympy as sp
+from sympy import Abs, IndexedBase, Max, Piecewise, Rational, Sum, Symbol, exp, log, sqrt
+
+from minidl import oracle
+
+n, i, o, K = (Symbol(letter, integer=True, positive=True) for letter in "nioK")
+r, k, u, s, j, q = (Symbol(letter, integer=True, positive=True) for letter in "rkusjq")
+RANGE = {r: n, k: i, u: o, s: o, j: o, q: K}  # the last value of each index
+
+X, G = IndexedBase("X", shape=(n, i)), IndexedBase("G", shape=(n, o))  # G is dL/dZ, handed back from above
+W, b = IndexedBase("W", shape=(i, o)), IndexedBase("b", shape=(o,))
+Z, Y, P = (IndexedBase(letter, shape=(n, o)) for letter in "ZYP")  # logits, targets, predictions
+A = IndexedBase("A")
+w = IndexedBase("w", shape=(K,))
+
+z, a, x, dy = (Symbol(letter, real=True) for letter in ("z", "a", "x", "dy"))
+theta, g, v, m = (Symbol(name, real=True) for name in ("theta", "g", "v", "m"))
+theta_next, v_next, m_next = (Symbol(name, real=True) for name in ("thetaprime", "vprime", "mprime"))
+eta, mu, beta_1, beta_2, epsilon, lambda_ = sp.symbols("eta mu beta_1 beta_2 epsilon lambda", positive=True)
+t = Symbol("t", integer=True, positive=True)
+rate, kept = Symbol("p", nonnegative=True), Symbol("B", nonnegative=True)
+mean, variance = Symbol("mu_x", real=True), Symbol("sigma_x^2", nonnegative=True)
+
+moments = ((m_next, beta_1 * m + (1 - beta_1) * g), (v_next, beta_2 * v + (1 - beta_2) * g**2))
+adam_step = eta * sqrt(1 - beta_2**t) / (1 - beta_1**t) * m_next / (sqrt(v_next) + epsilon)
+
+@dataclass(frozen=True)
+class Formula:
+    """One formula: what is defined, the expression, and where it comes from.
+
+    ``symbol`` is the left-hand side, ``variable`` what the derivative is taken by (None: none is needed),
+    ``where`` spells out symbols that the expression uses, ``stable`` is the algebraically equal form that the
+    engines compute where the textbook form would overflow or cancel, and ``from_output`` is the derivative
+    written with the output ``a``, which is what is still in memory when gradients flow back.
+    """
+
+    name: str
+    symbol: sp.Expr
+    expression: sp.Expr
+    meaning: str
+    source: str
+    variable: sp.Expr | None = None
+    where: tuple[tuple[sp.Symbol, sp.Expr], ...] = ()
+    stable: sp.Expr | None = None
+    from_output: sp.Expr | None = None
+
+    @cached_property
+    def full(self) -> sp.Expr:
+        """The expression with every ``where`` put in."""
+        return self.expression.subs(list(self.where))
+
+    @cached_property
+    def derivative(self) -> sp.Expr:
+        """d expression / d variable, by ``sympy.diff``; every index is taken to lie in its range."""
+        if self.variable is None:
+            raise ValueError(f"the formula {self.name!r} is not differentiated by anything")
+        return resolve(sp.diff(self.full, self.variable))
+
+    @property
+    def latex(self) -> str:
+        """The formula as LaTeX, with its ``where`` lines."""
+        lines = [(self.symbol, self.expression), *self.where]
+        return r" \\ ".join(f"{to_latex(left)} = {to_latex(right)}" for left, right in lines)
+
+    @property
+    def derivative_latex(self) -> str:
+        """The derivative as LaTeX, both sides."""
+        over, under = to_latex(self.symbol), to_latex(self.variable)
+        return rf"\frac{{\partial {over}}}{{\partial {under}}} = {to_latex(self.derivative)}"
+
+    def _repr_latex_(self) -> str:
+        lines = self.latex if self.variable is None else rf"{self.latex} \\ {self.derivative_latex}"
+        return rf"$\displaystyle \begin{{gathered}} {lines} \end{{gathered}}$"
+
+    def evaluate(self, what: str = "expression", digits: int = 40, **values: object) -> np.ndarray:
+        """The oracle: the formula in ``digits`` decimal digits, as an object array of mpmath numbers.
+
+        ``what`` names the attribute to evaluate: "expression", "derivative", "stable" or "from_output".
+        ``values`` gives each free symbol by its printed name: scalars or arrays (broadcast) for symbols, arrays
+        of the declared shape for indexed ones. The result has one axis for each free index (rows first), or
+        for scalar formulas the broadcast shape.
+        """
+        expression = self.full if what == "expression" else getattr(self, what)
+        if expression is None:
+            raise ValueError(f"the formula {self.name!r} has no {what}")
+        return oracle.evaluate(expression, values, RANGE, digits)
+
+
+def resolve(expression: sp.Expr) -> sp.Expr:
+    """Carry out the sums over KroneckerDelta that differentiating by an indexed symbol leaves behind."""
+    expression = expression.doit()
+    while True:
+        in_range = expression.replace(lambda e: isinstance(e, Piecewise) and is_range_check(e), lambda e: e.args[0][0])
+        if in_range == expression:
+            return min((expression, sp.factor_terms(expression)), key=sp.count_ops)
+        expression = in_range.doit()
+
+
+def is_range_check(piecewise: Piecewise) -> bool:
+    """Whether this is SymPy's "if 1 <= index <= size": true for every index here, since indices stay in range."""
+    (_, condition), (otherwise, always) = piecewise.args[0], piecewise.args[-1]
+    return len(piecewise.args) == 2 and otherwise.doit() == 0 and always == True and condition.free_symbols <= {*RANGE, *RANGE.values()}
+
+
+def to_latex(expression: sp.Expr) -> str:
+    """``sympy.latex`` in whichever order of terms puts fewer minus signs in front."""
+    orders = (sp.latex(expression, ln_notation=True, order=order) for order in ("rev-lex", None))
+    return min(orders, key=lambda text: sum(text.count(opening) for opening in ("(- ", "{- ", "|{- ")))
+
+
+def mean_over_units(term: sp.Expr) -> sp.Expr:
+    return Sum(term, (u, 1, o)) / o
+
+
+def total(term: sp.Expr, index: sp.Symbol) -> sp.Expr:
+    return Sum(term, (index, 1, RANGE[index]))
+
+
+def function(name: str, *arguments: sp.Expr) -> sp.Expr:
+    return sp.Function(name)(*arguments)
+
+
+BISHOP = "C. M. Bishop, Pattern Recognition and Machine Learning, 2006"
+GOODFELLOW = "I. Goodfellow, Y. Bengio, A. Courville, Deep Learning, 2016"
+KINGMA = "D. P. Kingma, J. Ba, Adam: A Method for Stochastic Optimization, ICLR 2015, end of section 2"
+
+largest = Symbol("c_r", real=True)  # the largest logit of the row, though any number gives the same value
+loss_of_row = IndexedBase("ell")[r]
+
+FORMULAS = {formula.name: formula for formula in (
+    # --- activations ------------------------------------------------------------------------------------------
+    Formula("linear", function("id", z), z, "The identity: the output is the weighted sum itself.",
+            f"{BISHOP}, section 5.2", z, from_output=sp.Integer(1)),
+    Formula("sigmoid", function("sigma", z), 1 / (1 + exp(-z)),
+            "Squeezes any number into (0, 1): log-odds become a probability.", f"{BISHOP}, eq. 4.59", z,
+            stable=Piecewise((1 / (1 + exp(-z)), z >= 0), (exp(z) / (1 + exp(z)), True)), from_output=a * (1 - a)),
+    Formula("relu", function("relu", z), Piecewise((z, z > 0), (0, True)),
+            "Keeps what is positive; its slope at 0 is taken as 0.", f"{GOODFELLOW}, section 6.3.1", z,
+            from_output=Piecewise((1, a > 0), (0, True))),
+    Formula("tanh", function("tanh", z), (exp(z) - exp(-z)) / (exp(z) + exp(-z)),
+            "Squeezes any number into (-1, 1), symmetric around 0.", f"{BISHOP}, eq. 5.59", z,
+            stable=sp.tanh(z), from_output=1 - a**2),
+    Formula("softmax", A[r, u], exp(Z[r, u]) / total(exp(Z[r, s]), s),
+            "Turns a row of scores into probabilities that add up to 1.", f"{BISHOP}, eq. 4.62", Z[r, j],
+            stable=exp(Z[r, u] - largest) / total(exp(Z[r, s] - largest), s)),
+
+    # --- the dense layer --------------------------------------------------------------------------------------
+    Formula("dense", Z[r, u], total(X[r, k] * W[k, u], k) + b[u],
+            "Each unit's weighted sum of the inputs plus its bias: one matrix product.", f"{BISHOP}, eq. 5.2"),
+    Formula("dense_backward_x", IndexedBase("dX")[r, k], total(G[r, u] * W[k, u], u),
+            "The gradient by the inputs: G times W transposed.", f"{BISHOP}, section 5.3"),
+    Formula("dense_backward_W", IndexedBase("dW")[k, u], total(X[r, k] * G[r, u], r),
+            "The gradient by the weights: X transposed times G.", f"{BISHOP}, eq. 5.53"),
+    Formula("dense_backward_b", IndexedBase("db")[u], total(G[r, u], r),
+            "The gradient by the bias: G summed over the batch.", f"{BISHOP}, eq. 5.53"),
+
+    # --- losses, of one row -----------------------------------------------------------------------------------
+    Formula("mean_squared_error", loss_of_row, mean_over_units((P[r, u] - Y[r, u]) ** 2),
+            "The mean squared distance between prediction and target.", f"{BISHOP}, eq. 5.11", P[r, j]),
+    Formula("binary_crossentropy", loss_of_row,
+            -mean_over_units(Y[r, u] * log(P[r, u]) + (1 - Y[r, u]) * log(1 - P[r, u])),
+            "The surprise at the label, from probabilities.", f"{BISHOP}, eq. 5.21", P[r, j]),
+    Formula("binary_crossentropy_from_logits", loss_of_row,
+            mean_over_units(log(1 + exp(Z[r, u])) - Y[r, u] * Z[r, u]),
+            "The same from the logits: exact where a probability would have rounded to 0 or 1.",
+            f"{BISHOP}, eq. 5.21 with 4.59", Z[r, j],
+            stable=mean_over_units(Max(Z[r, u], 0) - Y[r, u] * Z[r, u] + log(1 + exp(-Abs(Z[r, u]))))),
+    Formula("categorical_crossentropy", loss_of_row, -total(Y[r, u] * log(P[r, u] / total(P[r, s], s)), u),
+            "The surprise at the class, from probabilities (divided by their sum first, as Keras does).",
+            f"{BISHOP}, eq. 5.24", P[r, j]),
+    Formula("categorical_crossentropy_from_logits", loss_of_row,
+            total(Y[r, u] * (log(total(exp(Z[r, s]), s)) - Z[r, u]), u),
+            "The same from the logits, through the logarithm of a sum of exponentials.",
+            f"{BISHOP}, eq. 5.24 with 4.62", Z[r, j],
+            stable=total(Y[r, u] * (largest + log(total(exp(Z[r, s] - largest), s)) - Z[r, u]), u)),
+    Formula("mean_absolute_error", loss_of_row, mean_over_units(Abs(P[r, u] - Y[r, u])),
+            "The mean distance between prediction and target; a metric here.", GOODFELLOW),
+
+    # --- optimisers, for one entry of theta and its gradient g -------------------------------------------------
+    Formula("sgd", theta_next, theta - eta * g, "One step downhill along the gradient.",
+            f"{GOODFELLOW}, algorithm 8.1"),
+    Formula("momentum", theta_next, theta + v_next, "A heavy ball: steps remember the earlier ones.",
+            f"{GOODFELLOW}, algorithm 8.2", where=((v_next, mu * v - eta * g),)),
+    Formula("nesterov", theta_next, theta + mu * v_next - eta * g,
+            "Momentum that looks one step ahead.", f"{GOODFELLOW}, algorithm 8.3, in Keras's form",
+            where=((v_next, mu * v - eta * g),)),
+    Formula("adam", theta_next, theta - adam_step,
+            "Each entry's step is scaled by the size its gradients have had; epsilon stands outside the root.",
+            KINGMA, where=moments),
+    Formula("adamw", theta_next, theta - eta * lambda_ * theta - adam_step,
+            "Adam after the weights have shrunk a little by themselves.",
+            "I. Loshchilov, F. Hutter, Decoupled Weight Decay Regularization, ICLR 2019, algorithm 2",
+            where=moments),
+    Formula("velocity", v_next, mu * v - eta * g, "What momentum and Nesterov remember.",
+            f"{GOODFELLOW}, algorithm 8.2"),
+    Formula("first_moment", *moments[0], "What Adam remembers of the gradients.", KINGMA),
+    Formula("second_moment", *moments[1], "What Adam remembers of their squares.", KINGMA),
+
+    # --- regularisation and normalisation ---------------------------------------------------------------------
+    Formula("l1", function("R_1", Symbol("w")), lambda_ * total(Abs(w[q]), q),
+            "A penalty on the size of the weights that drives many of them to 0.", f"{GOODFELLOW}, eq. 7.18"),
+    Formula("l1_backward", IndexedBase("dw")[q], lambda_ * sp.sign(w[q]), "The slope of the l1 penalty, 0 at 0.",
+            f"{GOODFELLOW}, eq. 7.20"),
+    Formula("l2", function("R_2", Symbol("w")), lambda_ * total(w[q] ** 2, q),
+            "A penalty on the squares of the weights that keeps all of them small.", f"{GOODFELLOW}, section 7.1.1"),
+    Formula("l2_backward", IndexedBase("dw")[q], 2 * lambda_ * w[q], "The slope of the l2 penalty.",
+            f"{GOODFELLOW}, section 7.1.1"),
+    Formula("dropout", function("d", x), x * kept / (1 - rate),
+            "Each input is kept (B = 1) with probability 1 - p and scaled so that its mean stays.",
+            "N. Srivastava et al., Dropout, JMLR 15, 2014, section 10 (inverted)", x),
+    Formula("normalization", function("nu", x), (x - mean) / Max(sqrt(variance), Rational(1, 10**7)),
+            "Shifts and scales each feature to mean 0 and deviation 1.",
+            "Y. LeCun et al., Efficient BackProp, 1998, section 4.3; the floor under the deviation is Keras's", x),
+)}

@@ -1,0 +1,36 @@
+"""Ctrl-C during training: noted when it comes, acted on between two ranges of batches, so that nothing is half done."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+
+class Interruption:
+    """While it is entered, the first Ctrl-C waits for ``check``; a second one takes effect at once."""
+
+    def __init__(self):
+        self.came, self.before = False, None
+
+    def __enter__(self) -> Interruption:
+        # Signals belong to the main thread; and where a program handles them its own way, it keeps doing so.
+        if (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        ):
+            self.before = signal.signal(signal.SIGINT, self.note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.before is not None:
+            signal.signal(signal.SIGINT, self.before)
+
+    def note(self, number: int, frame: object) -> None:
+        if self.came:
+            raise KeyboardInterrupt
+        self.came = True
+
+    def check(self) -> None:
+        """Raise the KeyboardInterrupt that came meanwhile."""
+        if self.came:
+            raise KeyboardInterrupt

@@ -1,0 +1,204 @@
+"""Layers, by Keras's names: their settings and weights; the arithmetic is in the engines."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minidl import checks, initializers, regularizers
+from minidl import contract as c
+
+ACTIVATIONS = {"linear": c.LINEAR, "sigmoid": c.SIGMOID, "relu": c.RELU, "tanh": c.TANH, "softmax": c.SOFTMAX}
+
+
+class Layer:
+    """What all layers have in common.
+
+    A layer that has been built holds its arrays as attributes, which are views of its model's one vector of
+    parameters: writing into them changes the model.
+    """
+
+    arrays: tuple[str, ...] = ()  # the attributes that hold arrays, in the order of the table's columns
+
+    def __init__(self, name: str | None = None, trainable: bool = True, input_shape: tuple[int, ...] | None = None):
+        if name is not None and (not isinstance(name, str) or not name):
+            raise TypeError(f"a layer's name must be a text, not {name!r}")
+        self.name = name
+        self.trainable = checks.truth(trainable, "trainable")
+        self.inputs = self._inputs_of(input_shape)
+        self.built = False
+        self.owner: object = None
+
+    @staticmethod
+    def _inputs_of(input_shape: object) -> int | None:
+        if input_shape is None:
+            return None
+        if isinstance(input_shape, int):
+            input_shape = (input_shape,)
+        if not isinstance(input_shape, tuple | list) or len(input_shape) != 1:
+            raise ValueError(f"input_shape must hold one number, the features of a row, as (10,); not {input_shape!r}")
+        return checks.whole_number(input_shape[0], "input_shape", 1)
+
+    @property
+    def outputs(self) -> int | None:
+        """How many numbers a row has after this layer, once known."""
+        return self.inputs
+
+    def build(self, inputs: int, rng: np.random.Generator) -> None:
+        """Make the weights for so many inputs."""
+        if self.inputs is not None and self.inputs != inputs:
+            raise ValueError(f"the layer {self.name!r} takes {self.inputs} features, but is given {inputs}")
+        self.inputs, self.built = inputs, True
+
+    def learns(self, array: str) -> bool:
+        """Whether training changes this array."""
+        return False
+
+    @property
+    def weights(self) -> list[np.ndarray]:
+        """Its arrays as Keras counts them; views, not copies."""
+        return [getattr(self, array) for array in self.arrays] if self.built else []
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of its arrays."""
+        return [array.copy() for array in self.weights]
+
+    def set_weights(self, weights: list) -> None:
+        """Put these values into its arrays; ValueError where number or shapes differ."""
+        fill(self.weights, weights, f"the layer {self.name!r}")
+
+    def operations(self, places: dict[str, int], dropouts: int) -> list[tuple]:
+        """Its rows of a program's table and numbers; ``places`` are its arrays' offsets into the parameters,
+        ``dropouts`` counts the dropout layers before it."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name or ''} {self.inputs} -> {self.outputs}>"
+
+
+class Dense(Layer):
+    """a = activation(x W + b): x (n, i), W (i, units), b (units,) -> (n, units) (formula "dense").
+
+    Its weights are the attributes ``W`` and ``b``. Raises ValueError for 0 units and unknown names.
+    """
+
+    arrays = ("W", "b")
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | None = None,
+        use_bias: bool = True,
+        kernel_initializer: str | initializers.Initializer = "glorot_uniform",
+        bias_initializer: str | initializers.Initializer = "zeros",
+        kernel_regularizer: str | regularizers.L1L2 | None = None,
+        input_shape: tuple[int, ...] | None = None,
+        trainable: bool = True,
+        name: str | None = None,
+    ):
+        super().__init__(name, trainable, input_shape)
+        self.units = checks.whole_number(units, "units", 1)
+        if activation is not None and (not isinstance(activation, str) or activation not in ACTIVATIONS):
+            raise ValueError(f"unknown activation {activation!r}; {checks.did_you_mean(activation, ACTIVATIONS)}")
+        self.activation = activation or "linear"
+        self.use_bias = checks.truth(use_bias, "use_bias")
+        self.kernel_initializer = kernel_initializer
+        self.bias_initializer = bias_initializer
+        self._draw_W, self._draw_b = initializers.get(kernel_initializer), initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+
+    @property
+    def outputs(self) -> int:
+        return self.units
+
+    def build(self, inputs: int, rng: np.random.Generator) -> None:
+        super().build(inputs, rng)
+        self.W = drawn(self._draw_W, (inputs, self.units), rng)
+        self.b = drawn(self._draw_b, (self.units,), rng) if self.use_bias else np.zeros(self.units)
+
+    def learns(self, array: str) -> bool:
+        return self.trainable and (array == "W" or self.use_bias)
+
+    @property
+    def weights(self) -> list[np.ndarray]:
+        return super().weights[: 2 if self.use_bias else 1]  # without a bias, b stays 0 and is nobody's business
+
+    def operations(self, places: dict[str, int], dropouts: int) -> list[tuple]:
+        penalty = self.kernel_regularizer if self.trainable else regularizers.L1L2()  # a frozen layer adds none
+        rows = [(c.DENSE, 0, self.inputs, self.units, places["W"], places["b"], penalty.l1, penalty.l2, 0)]
+        if self.activation != "linear":
+            rows.append((c.ACTIVATION, ACTIVATIONS[self.activation], self.units, self.units, -1, -1, 0, 0, 0))
+        return rows
+
+
+class Dropout(Layer):
+    """In training each input is kept with probability 1 - rate and divided by it (formula "dropout"); else it passes."""
+
+    def __init__(self, rate: float, input_shape: tuple[int, ...] | None = None, name: str | None = None):
+        super().__init__(name, True, input_shape)
+        self.rate = checks.number(rate, "rate", 0, 1, below_high=True)
+
+    def operations(self, places: dict[str, int], dropouts: int) -> list[tuple]:
+        return [(c.DROPOUT, dropouts, self.inputs, self.inputs, -1, -1, 0, 0, self.rate)]
+
+
+class Normalization(Layer):
+    """(x - mean) / deviation for each feature (formula "normalization").
+
+    ``adapt(X)`` takes mean and population variance from the data. Where it has not been called, the first ``fit``
+    calls it with the training rows (never the validation rows), unless ``trainable`` is False: then the layer passes
+    everything unchanged until ``adapt`` is called. Its arrays are the attributes ``mean`` and ``variance``.
+    """
+
+    arrays = ("mean", "variance")
+
+    def __init__(
+        self, input_shape: tuple[int, ...] | None = None, trainable: bool = True, name: str | None = None
+    ):
+        super().__init__(name, trainable, input_shape)
+        self.adapted = False
+
+    def build(self, inputs: int, rng: np.random.Generator) -> None:
+        super().build(inputs, rng)
+        self.mean, self.variance = np.zeros(inputs), np.ones(inputs)
+
+    def adapt(self, X: object) -> None:
+        """Take mean and variance of each feature from X (rows, features), computed in float64."""
+        X = checks.features(X, np.dtype(np.float64), self.inputs)
+        if not self.built:
+            self.build(X.shape[1], np.random.default_rng(0))
+        # Counted from the first row, so that a constant column has exactly its value as mean and 0 as variance.
+        shifted = X - X[0]
+        mean = shifted.mean(axis=0)
+        self.mean[:], self.variance[:] = X[0] + mean, np.square(shifted - mean).mean(axis=0)
+        self.adapted = True
+
+    def set_weights(self, weights: list) -> None:
+        super().set_weights(weights)
+        self.adapted = True
+
+    def operations(self, places: dict[str, int], dropouts: int) -> list[tuple]:
+        first, second = places["mean"], places["variance"]
+        return [(c.NORMALIZATION, 0, self.inputs, self.inputs, first, second, 0, 0, 0)]
+
+
+def drawn(draw: initializers.Initializer, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Initial values in float64, whichever dtype the model has, so that the same seed gives the same ones."""
+    values = np.asarray(draw(shape, rng), dtype=np.float64)
+    if values.shape != shape:
+        raise ValueError(f"an initializer returned the shape {values.shape} where {shape} was asked for")
+    return values
+
+
+def fill(arrays: list[np.ndarray], values: list, whose: str) -> None:
+    """Copy each value into its array, all of them or none."""
+    values = list(values)
+    if len(values) != len(arrays):
+        raise ValueError(f"{whose} has {len(arrays)} weight arrays, but {len(values)} are given")
+    checked = []
+    for place, (array, value) in enumerate(zip(arrays, values, strict=True)):
+        value = checks.numeric(value, f"weights[{place}]")
+        if value.shape != array.shape:
+            raise ValueError(f"weights[{place}] of {whose} has the shape {array.shape}, but is given {value.shape}")
+        checked.append(checks.clean(value, f"weights[{place}]", array.dtype))
+    for array, value in zip(arrays, checked, strict=True):
+        array[:] = value

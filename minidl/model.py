@@ -1,0 +1,410 @@
+"""Sequential: layers one after the other, with Keras's add, compile, fit, evaluate and predict."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+
+from minidl import callbacks as callbacks_
+from minidl import checks, losses, metrics, optimizers, seeds
+from minidl import contract as c
+from minidl.engines import get_engine, why_not
+from minidl.interruption import Interruption
+from minidl.layers import Layer, Normalization, fill
+from minidl.program import Program, flatten
+from minidl.progress import Progress, resolve
+
+RANGE = 2e9  # floating-point operations trained in one call of the engine: a second in NumPy, a fraction of one in Numba
+
+
+class Sequential:
+    """A stack of layers.
+
+    Parameters
+    ----------
+    layers: the first layers, in order; more come with ``add``.
+    seed: makes weights, shuffling and dropout repeatable, bit by bit on each engine. Without one it is drawn from
+        ``minidl.set_random_seed``'s generator.
+
+    Where the first layer has an ``input_shape``, or a call or ``fit`` has shown the number of features, the model is
+    built: its weights exist. It can predict from then on, and train once it is compiled.
+    """
+
+    def __init__(self, layers: list[Layer] | None = None, seed: int | None = None):
+        self.seed = seeds.fresh_seed() if seed is None else checks.whole_number(seed, "seed", 0)
+        self.layers: list[Layer] = []
+        self.history: callbacks_.History | None = None
+        self.stop_training = False
+        self._draw_weights = seeds.stream(self.seed, seeds.WEIGHTS)
+        self._shuffle = seeds.stream(self.seed, seeds.SHUFFLING)
+        self._program: Program | None = None
+        self._engine = None
+        self._dtype = np.dtype(np.float32)
+        self._optimizer: optimizers.Optimizer | None = None
+        for layer in layers or []:
+            self.add(layer)
+
+    # --- structure ------------------------------------------------------------------------------------------------
+
+    def add(self, layer: Layer) -> None:
+        """Put a layer at the end. RuntimeError once the model is compiled; ValueError for a layer of another model."""
+        if not isinstance(layer, Layer):
+            raise TypeError(f"a model is made of layers such as minidl.Dense(10), not of {layer!r}")
+        if self._optimizer is not None:
+            raise RuntimeError("the model is compiled; add all layers before compile")
+        if layer.owner is not None:
+            raise ValueError(f"the layer {layer.name!r} already belongs to a model; make a new one for each place")
+        if self.layers and layer.inputs is not None and self.layers[-1].outputs not in (None, layer.inputs):
+            raise ValueError(
+                f"the layer {layer.name or type(layer).__name__!r} takes {layer.inputs} features, but the layer before "
+                f"it gives {self.layers[-1].outputs}"
+            )
+        names = {other.name for other in self.layers}
+        if layer.name is None:
+            base = type(layer).__name__.lower()
+            number = sum(type(other) is type(layer) for other in self.layers)
+            layer.name = base if number == 0 else f"{base}_{number}"
+        if layer.name in names:
+            raise ValueError(f"two layers have the name {layer.name!r}")
+        layer.owner = self
+        self.layers.append(layer)
+        self._program = None
+        inputs = self.layers[0].inputs
+        if inputs is not None:
+            self._build(inputs)
+
+    @property
+    def built(self) -> bool:
+        """Whether the weights exist."""
+        return self._program is not None
+
+    @property
+    def engine(self) -> str:
+        """The name of the engine that this model runs on."""
+        return self._running_engine().name
+
+    @property
+    def optimizer(self) -> optimizers.Optimizer | None:
+        """What ``compile`` was given; its ``learning_rate`` may be changed between epochs."""
+        return self._optimizer
+
+    def _build(self, inputs: int) -> None:
+        if not self.layers:
+            raise RuntimeError("the model has no layers; add some first")
+        for layer in self.layers:
+            if not layer.built:
+                layer.build(inputs, self._draw_weights)
+            elif layer.inputs != inputs:
+                raise ValueError(f"the layer {layer.name!r} takes {layer.inputs} features, but is given {inputs}")
+            inputs = layer.outputs
+        self._flatten()
+
+    def _flatten(self) -> None:
+        """Make the program anew: after a change of layers, dtype, or of what is trainable."""
+        program = self._program = flatten(self.layers, self._dtype, seeds.dropout_seed(self.seed))
+        if self._optimizer is not None:
+            self._metrics = metrics.resolve(self._metrics_given, program.outputs)
+            program.metrics = np.array([metric.code for metric in self._metrics], dtype=np.int64)
+            self._check_outputs(program)
+            program.loss, program.loss_at = self._loss.head(program.table)
+            program.classes = program.outputs if self._loss.takes_indices else 0
+            program.optimizer = self._optimizer.code
+            program.slots = np.zeros((self._optimizer.slots, program.theta.size), self._dtype)
+
+    def _check_outputs(self, program: Program) -> None:
+        if isinstance(self._loss, losses.CategoricalCrossentropy) and program.outputs < 2:
+            raise ValueError(f"{self._loss.name} chooses between classes and needs 2 outputs or more; the model has 1")
+        last = program.table[-1]
+        if c.AUC in program.metrics and (last[c.KIND] != c.ACTIVATION or last[c.WHICH] not in (c.SIGMOID, c.SOFTMAX)):
+            raise ValueError("the metric 'auc' needs outputs in [0, 1]: end the model in a sigmoid or softmax")
+
+    def _running_engine(self):
+        if self._engine is None:
+            self._engine = choose_engine("auto")
+        return self._engine
+
+    # --- training -------------------------------------------------------------------------------------------------
+
+    def compile(
+        self,
+        optimizer: str | optimizers.Optimizer,
+        loss: str | losses.Loss,
+        *,
+        metrics: object = None,
+        engine: str = "auto",
+        dtype: str = "float32",
+    ) -> None:
+        """Choose how to train: an optimizer, a loss, metrics to watch, the engine, and float32 or float64.
+
+        Weights stay; what an optimizer remembered is forgotten; changes of ``layer.trainable`` take effect. Raises
+        ValueError for unknown names, RuntimeError for an engine that cannot run here.
+        """
+        from minidl import metrics as metrics_  # the argument has the module's name
+
+        optimizer, loss, given = optimizers.get(optimizer), losses.get(loss), metrics_.check(metrics)
+        dtype, engine = checks.float_type(dtype), choose_engine(engine)
+        if not self.layers:
+            raise RuntimeError("the model has no layers; add some before compile")
+        self._optimizer, self._loss, self._metrics_given = optimizer, loss, given
+        self._dtype, self._engine = dtype, engine
+        if self.built:
+            self._flatten()
+
+    def fit(
+        self,
+        x: object,
+        y: object,
+        batch_size: int | None = 32,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: list[callbacks_.Callback] | None = None,
+        validation_split: float = 0.0,
+        validation_data: tuple | None = None,
+        shuffle: bool = True,
+        sample_weight: object = None,
+    ) -> callbacks_.History:
+        """Train on x (n, i) and y (n, o) or, for one output or class indices, (n,).
+
+        ``validation_split`` keeps the last rows for validation, before shuffling; ``validation_data`` is (x, y) or
+        (x, y, sample_weight). The loss is sum(w l) / n over each batch plus the layers' penalties; metrics do not
+        see the weights. Ctrl-C leaves the model as it was after the last finished range of batches, with its history,
+        and raises KeyboardInterrupt. Raises ValueError or TypeError for data that do not fit, RuntimeError before
+        ``compile``.
+        """
+        self._require_compiled("fit")
+        batch_size = 32 if batch_size is None else checks.whole_number(batch_size, "batch_size", 1)
+        epochs = checks.whole_number(epochs, "epochs", 0)
+        split = checks.number(validation_split, "validation_split", 0, 1, below_high=True)
+        shuffle, verbose = checks.truth(shuffle, "shuffle"), resolve(verbose)
+        X = checks.features(x, self._dtype, self.layers[0].inputs)
+        train, validation = self._split(X, y, sample_weight, split, validation_data)
+        self._prepare(train[0])
+        return self._train(*train, validation, batch_size, epochs, verbose, callbacks or [], shuffle)
+
+    def _split(self, X, y, sample_weight, split, validation_data):
+        """The training data and the validation data (or None), checked: each X, y, sample_weight."""
+        outputs = self._outputs()
+        y = self._targets(y, len(X), outputs, "y")
+        weight = checks.row_weights(sample_weight, self._dtype, len(X))
+        if validation_data is not None:
+            if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
+                raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
+            X_val = checks.features(validation_data[0], self._dtype, X.shape[1], "validation X")
+            y_val = self._targets(validation_data[1], len(X_val), outputs, "validation y")
+            w_val = validation_data[2] if len(validation_data) == 3 else None
+            w_val = checks.row_weights(w_val, self._dtype, len(X_val), "validation sample_weight")
+            return (X, y, weight), (X_val, y_val, w_val)
+        if split == 0:
+            return (X, y, weight), None
+        first = math.floor(len(X) * (1 - split))
+        if first in (0, len(X)):
+            raise ValueError(f"validation_split={split:g} leaves {first} of {len(X)} rows for training; keep some on both sides")
+        parts = [(a[:first], a[first:]) if a is not None else (None, None) for a in (X, y, weight)]
+        return tuple(part[0] for part in parts), tuple(part[1] for part in parts)
+
+    def _targets(self, y, rows, outputs, name):
+        y = checks.targets(y, self._dtype, rows, outputs, self._loss, name)
+        given = [metric.lower() if isinstance(metric, str) else metric.code for metric in self._metrics_given]
+        if ("auc" in given or c.AUC in given) and not self._loss.takes_indices and not np.isin(y, (0, 1)).all():
+            raise ValueError(f"the metric 'auc' needs labels of 0 and 1, but {name} holds others")
+        return y
+
+    def _outputs(self) -> int:
+        """The model's number of outputs, which needs no weights to be known."""
+        known = [layer.outputs for layer in self.layers if layer.outputs is not None]
+        if not known:
+            raise RuntimeError("the model has no Dense layer, so there is nothing to train")
+        return known[-1]
+
+    def _prepare(self, X: np.ndarray) -> None:
+        """Build the model for these training rows, and let a fresh normalization see them."""
+        if not self.built:
+            self._build(X.shape[1])
+        for place, layer in enumerate(self.layers):
+            if isinstance(layer, Normalization) and layer.trainable and not layer.adapted:
+                if place > 0:
+                    raise RuntimeError(f"the layer {layer.name!r} is not the first one; call its adapt before fit")
+                layer.adapt(X)
+
+    def _train(self, X, y, weight, validation, batch_size, epochs, verbose, given_callbacks, shuffle):
+        program, engine, rows = self._program, self._engine, len(X)
+        history = self.history = callbacks_.History()
+        steps = math.ceil(rows / batch_size)
+        params = {"verbose": verbose, "epochs": epochs, "steps": steps}
+        calls = callbacks_.CallbackList([*given_callbacks, history], self, params)
+        operations = 6 * batch_size * max(1, program.parameters.size)
+        length = batch_size * (1 if calls.every_batch else max(1, int(RANGE / operations)))
+        trainer = engine.trainer(program, X, y, weight, batch_size)
+        order = np.arange(rows)
+        self.stop_training, logs = False, {}
+        with Interruption() as interruption, Progress(verbose, epochs, rows) as progress:
+            try:
+                calls.call("on_train_begin", {})
+                for epoch in range(epochs):
+                    calls.call("on_epoch_begin", epoch, {})
+                    order = self._shuffle.permutation(rows) if shuffle else order
+                    sums = np.zeros(program.sums_size)
+                    for start in range(0, rows, length):
+                        interruption.check()
+                        stop = min(start + length, rows)
+                        program.optimizer_numbers = self._optimizer.numbers()
+                        if calls.every_batch:
+                            calls.call("on_train_batch_begin", start // batch_size, {})
+                        sums += trainer.run(order, start, stop)
+                        if calls.every_batch:
+                            trainer.pull()
+                            calls.call("on_train_batch_end", start // batch_size, self._logs(sums))
+                        progress.advance(epoch, stop)
+                        if self.stop_training:
+                            break
+                    interruption.check()
+                    trainer.pull()
+                    logs = self._logs(sums)
+                    if validation is not None:
+                        calls.call("on_test_begin", {})
+                        found = self._logs(engine.evaluate(program, *validation))
+                        calls.call("on_test_end", found)
+                        logs |= {f"val_{name}": value for name, value in found.items()}
+                    logs = dict(sorted(logs.items()))
+                    calls.call("on_epoch_end", epoch, logs)
+                    progress.end_of_epoch(epoch, logs)
+                    if self.stop_training:
+                        break
+                calls.call("on_train_end", logs)
+            finally:
+                trainer.pull()
+        if logs and not math.isfinite(logs["loss"]):
+            warnings.warn(
+                f"the loss has become {logs['loss']}: the training diverged; try a smaller learning rate or Normalization",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        return history
+
+    def train_on_batch(self, x: object, y: object, sample_weight: object = None) -> float | list[float]:
+        """One step on these rows as one batch: the loss before it, or [loss, *metrics]."""
+        self._require_compiled("train_on_batch")
+        X = checks.features(x, self._dtype, self.layers[0].inputs)
+        (X, y, weight), _ = self._split(X, y, sample_weight, 0, None)
+        self._prepare(X)
+        self._program.optimizer_numbers = self._optimizer.numbers()
+        trainer = self._engine.trainer(self._program, X, y, weight, len(X))
+        sums = trainer.run(np.arange(len(X)), 0, len(X))
+        trainer.pull()
+        return self._as_list(sums)
+
+    # --- use ------------------------------------------------------------------------------------------------------
+
+    def evaluate(
+        self,
+        x: object,
+        y: object,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        sample_weight: object = None,
+        return_dict: bool = False,
+    ) -> float | list[float] | dict[str, float]:
+        """The loss on these rows, or [loss, *metrics], or both by name. ``batch_size`` changes nothing in the result."""
+        self._require_compiled("evaluate")
+        if batch_size is not None:
+            checks.whole_number(batch_size, "batch_size", 1)
+        resolve(verbose)
+        X = checks.features(x, self._dtype, self.layers[0].inputs)
+        (X, y, weight), _ = self._split(X, y, sample_weight, 0, None)
+        if not self.built:
+            self._build(X.shape[1])
+        sums = self._engine.evaluate(self._program, X, y, weight)
+        return dict(sorted(self._logs(sums).items())) if return_dict else self._as_list(sums)
+
+    def predict(self, x: object, batch_size: int | None = None, verbose: str | int = "auto") -> np.ndarray:
+        """The output for each row of x (n, i): (n, o). ``batch_size`` changes nothing in the result.
+
+        Raises ValueError where x holds NaN or infinity; ``model(x)`` lets them pass.
+        """
+        if batch_size is not None:
+            checks.whole_number(batch_size, "batch_size", 1)
+        resolve(verbose)
+        return self._forward(checks.features(x, self._dtype, self.layers[0].inputs if self.layers else None))
+
+    def __call__(self, x: object) -> np.ndarray:
+        """The output for each row of x (n, i): (n, o), directly; NaN and infinity pass through the formulas."""
+        inputs = self.layers[0].inputs if self.layers else None
+        return self._forward(checks.features(x, self._dtype, inputs, finite=False))
+
+    def _forward(self, X: np.ndarray) -> np.ndarray:
+        if not self.built:
+            self._build(X.shape[1])
+        return self._running_engine().predict(self._program, X)
+
+    # --- weights --------------------------------------------------------------------------------------------------
+
+    @property
+    def weights(self) -> list[np.ndarray]:
+        """All weight arrays in the order of the layers: views, so that writing into them changes the model."""
+        return [array for layer in self.layers for array in layer.weights]
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of all weight arrays, in the order of the layers: W, b of each Dense; mean, variance of Normalization."""
+        return [array.copy() for array in self.weights]
+
+    def set_weights(self, weights: list) -> None:
+        """Put in these arrays; ValueError where their number or a shape differs, and then nothing is changed."""
+        if not self.built:
+            raise RuntimeError("the model has no weights yet: give its first layer an input_shape, or call it once")
+        fill(self.weights, weights, "the model")
+        for layer in self.layers:
+            if isinstance(layer, Normalization):
+                layer.adapted = True
+
+    def count_params(self) -> int:
+        """How many numbers the weights are."""
+        return sum(array.size for array in self.weights)
+
+    def summary(self) -> None:
+        """Print the layers, their output shapes and parameters, and the engine."""
+        print(self._summary())
+
+    def _summary(self) -> str:
+        rows = [("layer", "output shape", "parameters")]
+        for layer in self.layers:
+            size = f"{sum(array.size for array in layer.weights):,}" if self.built else "not built"
+            width = "?" if layer.outputs is None else layer.outputs
+            rows.append((f"{layer.name} ({type(layer).__name__})", f"(rows, {width})", size))
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {n:>{widths[2]}}" for a, b, n in rows]
+        lines.insert(1, "-" * (sum(widths) + 4))
+        if self.built:
+            total, trained = self.count_params(), self._program.theta.size
+            lines.append(f"{total:,} parameters, {trained:,} of them trainable, {self._dtype}, engine {self.engine}")
+        return "\n".join(lines)
+
+    # --- helpers --------------------------------------------------------------------------------------------------
+
+    def _require_compiled(self, what: str) -> None:
+        if self._optimizer is None:
+            raise RuntimeError(f"the model is not compiled: call compile(optimizer, loss) before {what}")
+
+    def _logs(self, sums: np.ndarray) -> dict[str, float]:
+        rows = sums[c.ROWS]
+        logs, place = {"loss": float(sums[c.LOSS] / rows)}, c.FIRST_METRIC
+        for metric in self._metrics:
+            logs[metric.name] = metric.result(sums[place : place + metric.width], rows)
+            place += metric.width
+        return logs
+
+    def _as_list(self, sums: np.ndarray) -> float | list[float]:
+        values = list(self._logs(sums).values())
+        return values if len(values) > 1 else values[0]
+
+    def __repr__(self) -> str:
+        return f"<Sequential {' -> '.join(repr(layer.name) for layer in self.layers)}>"
+
+
+def choose_engine(name: str):
+    """``get_engine``, with a warning where "auto" has to do without Numba."""
+    engine = get_engine(name)
+    if name == "auto" and engine.name == "numpy":
+        warnings.warn(f"engine='auto' uses NumPy here: {why_not('numba')}", stacklevel=3)
+    return engine

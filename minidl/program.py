@@ -1,0 +1,88 @@
+"""A model flattened for the engines: one vector of parameters and one table of operations."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minidl import contract as c
+
+
+class Program:
+    """What an engine runs. Everything in it is plain arrays and numbers.
+
+    table: int64 (operations, 6) and numbers: float64 (operations, 3), the columns as named in contract.py.
+    parameters: every weight in one vector of the dtype: ``theta`` (trainable) first, then ``state`` (the rest:
+        frozen weights, the zero biases of layers without one, the statistics of normalizations).
+    slots: (slots of the optimizer, theta.size), what the optimizer remembers; ``step`` counts its steps.
+    loss, optimizer, metrics: codes; optimizer_numbers: float64 (6,). ``loss_at`` operations are done before the loss is
+        taken: all of them, or all but the last activation where the loss is computed from logits.
+    classes: where targets are class indices, how many there are; else 0.
+    seed: of the dropout masks.
+    """
+
+    def __init__(self, rows: list[tuple], parameters: np.ndarray, trainable: int, seed: int):
+        self.table = np.array([row[:6] for row in rows], dtype=np.int64).reshape(-1, 6)
+        self.numbers = np.array([row[6:] for row in rows], dtype=np.float64).reshape(-1, 3)
+        self.parameters = parameters
+        self.theta, self.state = parameters[:trainable], parameters[trainable:]
+        self.seed, self.step = seed, 0
+        self.inputs, self.outputs = int(self.table[0, c.INPUTS]), int(self.table[-1, c.OUTPUTS])
+        dense = (self.table[:, c.KIND] == c.DENSE) & (
+            (self.table[:, c.FIRST] < trainable) | (self.table[:, c.SECOND] < trainable)
+        )
+        self.first_trainable = int(np.argmax(dense)) if dense.any() else len(self.table)
+        self.loss, self.loss_at, self.classes = c.MEAN_SQUARED_ERROR, len(self.table), 0
+        self.metrics = np.zeros(0, dtype=np.int64)
+        self.optimizer, self.optimizer_numbers = c.SGD, np.zeros(6)
+        self.slots = np.zeros((0, trainable), parameters.dtype)
+
+    @property
+    def sums_size(self) -> int:
+        """How many numbers a run adds up."""
+        widths = [2 * c.AUC_BINS if metric == c.AUC else 1 for metric in self.metrics]
+        return c.FIRST_METRIC + sum(widths)
+
+    def weights(self, row: np.ndarray, vector: np.ndarray | None = None) -> np.ndarray:
+        """W (inputs, units) of a dense row: a view of the parameters, or of another vector laid out like them."""
+        return self.first(row, int(row[c.INPUTS] * row[c.OUTPUTS]), vector).reshape(row[c.INPUTS], row[c.OUTPUTS])
+
+    def bias(self, row: np.ndarray, vector: np.ndarray | None = None) -> np.ndarray:
+        """b (units,) of a dense row, likewise."""
+        return self.second(row, vector)
+
+    def mean(self, row: np.ndarray) -> np.ndarray:
+        """The means (inputs,) of a normalization row."""
+        return self.first(row, int(row[c.OUTPUTS]))
+
+    def variance(self, row: np.ndarray) -> np.ndarray:
+        """The variances (inputs,) of a normalization row."""
+        return self.second(row)
+
+    def first(self, row: np.ndarray, size: int, vector: np.ndarray | None = None) -> np.ndarray:
+        vector = self.parameters if vector is None else vector
+        return vector[row[c.FIRST] : row[c.FIRST] + size]
+
+    def second(self, row: np.ndarray, vector: np.ndarray | None = None) -> np.ndarray:
+        vector = self.parameters if vector is None else vector
+        return vector[row[c.SECOND] : row[c.SECOND] + row[c.OUTPUTS]]
+
+
+def flatten(layers: list, dtype: np.dtype, seed: int) -> Program:
+    """The program of built layers. Their arrays become views of its one vector, the trainable ones in front."""
+    owned = [(layer, array) for layer in layers for array in layer.arrays]
+    owned.sort(key=lambda pair: not pair[0].learns(pair[1]))  # stable: otherwise in the order of the layers
+    sizes = [getattr(layer, array).size for layer, array in owned]
+    starts = np.cumsum([0, *sizes])
+    parameters = np.empty(int(starts[-1]), dtype)
+    places: dict[tuple[int, str], int] = {}
+    for (layer, array), start, size in zip(owned, starts.tolist(), sizes, strict=False):
+        old = getattr(layer, array)
+        parameters[start : start + size] = old.ravel()
+        setattr(layer, array, parameters[start : start + size].reshape(old.shape))
+        places[id(layer), array] = start
+    trainable = sum(size for (layer, array), size in zip(owned, sizes, strict=True) if layer.learns(array))
+    rows: list[tuple] = []
+    for layer in layers:
+        dropouts = sum(row[c.KIND] == c.DROPOUT for row in rows)
+        rows += layer.operations({array: places[id(layer), array] for array in layer.arrays}, dropouts)
+    return Program(rows, parameters, trainable, seed)
