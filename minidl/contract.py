@@ -30,9 +30,10 @@ LINEAR, SIGMOID, RELU, TANH, SOFTMAX = range(5)
     CATEGORICAL_CROSSENTROPY,
     CATEGORICAL_CROSSENTROPY_FROM_LOGITS,
     SPARSE_CATEGORICAL_CROSSENTROPY,
-) = range(6)
+    MEAN_ABSOLUTE_ERROR,
+) = range(7)
 SGD, MOMENTUM, NESTEROV, ADAM, ADAMW = range(5)
-BINARY_ACCURACY, CATEGORICAL_ACCURACY, MEAN_ABSOLUTE_ERROR_METRIC, MEAN_SQUARED_ERROR_METRIC, AUC = range(5)
+BINARY_ACCURACY, CATEGORICAL_ACCURACY, ABSOLUTE_ERROR, SQUARED_ERROR, AUC = range(5)
 
 # --- columns of the table: one row per operation ------------------------------------------------------------------
 #   KIND    DENSE, ACTIVATION, DROPOUT or NORMALIZATION
@@ -81,25 +82,41 @@ class Operation:
         return dict(self.bounds).get(engine, self.bound)
 
 
-def _activation(name: str, bound: float, **bounds: float) -> tuple[Operation, Operation]:
-    forward = Operation(name, "activations", "(z, out=None)", "z (n, o) -> (n, o)", name, "ulp", bound,
-                        tuple(bounds.items()))
-    backward = Operation(f"{name}_backward", "activations", "(dy, y, out=None)", "dy, y (n, o) -> (n, o)", name,
-                         "relative", 8)
-    return forward, backward
+def _activation(name: str, bound: float, **bounds: float) -> list[Operation]:
+    shapes = "(n, o) -> (n, o)"
+    return [
+        Operation(name, "activations", "(z, out=None)", f"z {shapes}", name, "ulp", bound, tuple(bounds.items())),
+        Operation(f"{name}_backward", "activations", "(dy, y, out=None)", f"dy, y {shapes}", name, "relative", 4),
+    ]
 
 
-def _loss(name: str, prediction: str, formula: str = "") -> tuple[Operation, Operation]:
-    forward = Operation(name, "losses", f"(y, {prediction}, out=None)", f"y, {prediction} (n, o) -> (n,)", formula or name,
-                        "relative", 16)
-    backward = Operation(f"{name}_backward", "losses", f"(y, {prediction}, out=None)",
-                         f"y, {prediction} (n, o) -> (n, o)", name, "relative", 16)
-    return forward, backward
+def _loss(name: str, given: str, formula: str = "") -> list[Operation]:
+    signature, arguments, formula = f"(y, {given}, out=None)", f"y, {given} (n, o)", formula or name
+    return [
+        Operation(name, "losses", signature, f"{arguments} -> (n,)", formula, "relative", 8),
+        Operation(f"{name}_backward", "losses", signature, f"{arguments} -> (n, o)", formula, "relative", 8),
+    ]
 
 
-def _optimizer(name: str, arguments: str, shapes: str) -> Operation:
-    return Operation(name, "optimizers", arguments, shapes, name, "relative", 8)
+def _optimizer(name: str, slots: str, numbers: str) -> Operation:
+    signature = f"(theta, g, {slots}{numbers})"
+    return Operation(name, "optimizers", signature, f"theta, g, {slots}each (K,), in place", name, "relative", 4)
 
+
+def _metric(name: str) -> Operation:
+    return Operation(name, "metrics", "(y, p, out=None)", "y, p (n, o) -> (n,)", "", "relative", 1)
+
+
+def _penalty(name: str) -> list[Operation]:
+    backward = f"{name}_backward"
+    return [
+        Operation(name, "regularization", "(w, rate)", "w (K,) -> a float", name, "relative", 64),
+        Operation(backward, "regularization", "(w, rate, out)", "w, out (K,), added to out", backward, "relative", 2),
+    ]
+
+
+_DROPOUT = ("rate, seed, step, layer, out=None)", "(n, i) -> (n, i)", "dropout", "ulp", 1.5)
+_ADAM = "learning_rate, beta_1, beta_2, epsilon"
 
 OPERATIONS = {
     operation.name: operation
@@ -108,49 +125,36 @@ OPERATIONS = {
         *_activation("sigmoid", 2.5, numpy=4),
         *_activation("relu", 0),
         *_activation("tanh", 2.5, numpy=4),
-        *_activation("softmax", 64),
-        Operation("dense", "dense", "(x, W, b, out=None)", "x (n, i), W (i, o), b (o,) -> (n, o)", "dense",
-                  "product", 32),
+        *_activation("softmax", 16),
+        Operation("dense", "dense", "(x, W, b, out=None)", "x (n, i), W (i, o), b (o,) -> (n, o)", "dense", "product", 8),
         Operation("dense_backward_x", "dense", "(dz, W, out=None)", "dz (n, o), W (i, o) -> (n, i)",
-                  "dense_backward_x", "product", 32),
+                  "dense_backward_x", "product", 8),
         Operation("dense_backward_W", "dense", "(x, dz, out=None)", "x (n, i), dz (n, o) -> (i, o)",
-                  "dense_backward_W", "product", 32),
-        Operation("dense_backward_b", "dense", "(dz, out=None)", "dz (n, o) -> (o,)", "dense_backward_b",
-                  "product", 32),
+                  "dense_backward_W", "product", 8),
+        Operation("dense_backward_b", "dense", "(dz, out=None)", "dz (n, o) -> (o,)", "dense_backward_b", "product", 8),
         *_loss("mean_squared_error", "p"),
+        *_loss("mean_absolute_error", "p"),
         *_loss("binary_crossentropy", "p"),
         *_loss("binary_crossentropy_from_logits", "z"),
         *_loss("categorical_crossentropy", "p"),
         *_loss("categorical_crossentropy_from_logits", "z"),
         *_loss("sparse_categorical_crossentropy", "p", "categorical_crossentropy"),
-        Operation("mean_absolute_error", "metrics", "(y, p, out=None)", "y, p (n, o) -> (n,)", "mean_absolute_error",
-                  "relative", 16),
-        Operation("binary_accuracy", "metrics", "(y, p, out=None)", "y, p (n, o) -> (n,)", "",
-                  "relative", 2),
-        Operation("categorical_accuracy", "metrics", "(y, p, out=None)", "y, p (n, o) -> (n,)",
-                  "", "relative", 0),
-        Operation("auc_histograms", "metrics", "(y, p, counts)", "y, p (n, o), counts (2, 199) float64, added to",
-                  "", "relative", 0),
+        _metric("binary_accuracy"),
+        _metric("categorical_accuracy"),
+        Operation("auc_histograms", "metrics", "(y, p, counts)", "y, p (n, o), counts (2, 199) float64, added to", "",
+                  "relative", 0),
         Operation("normalization", "normalization", "(x, mean, variance, out=None)",
-                  "x (n, i), mean, variance (i,) -> (n, i)", "normalization", "relative", 8),
+                  "x (n, i), mean, variance (i,) -> (n, i)", "normalization", "relative", 4),
         Operation("normalization_backward", "normalization", "(dy, variance, out=None)",
-                  "dy (n, i), variance (i,) -> (n, i)", "normalization", "relative", 8),
-        _optimizer("sgd", "(theta, g, learning_rate)", "theta, g (K,); in place"),
-        _optimizer("momentum", "(theta, g, v, learning_rate, momentum)", "theta, g, v (K,); in place"),
-        _optimizer("nesterov", "(theta, g, v, learning_rate, momentum)", "theta, g, v (K,); in place"),
-        _optimizer("adam", "(theta, g, m, v, t, learning_rate, beta_1, beta_2, epsilon)",
-                   "theta, g, m, v (K,), t from 1; in place"),
-        _optimizer("adamw", "(theta, g, m, v, t, learning_rate, beta_1, beta_2, epsilon, weight_decay)",
-                   "theta, g, m, v (K,), t from 1; in place"),
-        Operation("l1", "regularization", "(w, rate)", "w (K,) -> float", "l1", "relative", 64),
-        Operation("l1_backward", "regularization", "(w, rate, out)", "w, out (K,); added to out", "l1_backward",
-                  "relative", 4),
-        Operation("l2", "regularization", "(w, rate)", "w (K,) -> float", "l2", "relative", 64),
-        Operation("l2_backward", "regularization", "(w, rate, out)", "w, out (K,); added to out", "l2_backward",
-                  "relative", 4),
-        Operation("dropout", "regularization", "(x, rate, seed, step, layer, out=None)", "x (n, i) -> (n, i)",
-                  "dropout", "ulp", 1.5),
-        Operation("dropout_backward", "regularization", "(dy, rate, seed, step, layer, out=None)",
-                  "dy (n, i) -> (n, i)", "dropout", "ulp", 1.5),
+                  "dy (n, i), variance (i,) -> (n, i)", "normalization", "relative", 4),
+        _optimizer("sgd", "", "learning_rate"),
+        _optimizer("momentum", "v, ", "learning_rate, momentum"),
+        _optimizer("nesterov", "v, ", "learning_rate, momentum"),
+        _optimizer("adam", "m, v, ", f"t, {_ADAM}"),
+        _optimizer("adamw", "m, v, ", f"t, {_ADAM}, weight_decay"),
+        *_penalty("l1"),
+        *_penalty("l2"),
+        Operation("dropout", "regularization", f"(x, {_DROPOUT[0]}", f"x {_DROPOUT[1]}", *_DROPOUT[2:]),
+        Operation("dropout_backward", "regularization", f"(dy, {_DROPOUT[0]}", f"dy {_DROPOUT[1]}", *_DROPOUT[2:]),
     )
 }

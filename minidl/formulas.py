@@ -23,13 +23,12 @@ n, i, o, K = (Symbol(letter, integer=True, positive=True) for letter in "nioK")
 r, k, u, s, j, q = (Symbol(letter, integer=True, positive=True) for letter in "rkusjq")
 RANGE = {r: n, k: i, u: o, s: o, j: o, q: K}  # the last value of each index
 
-X, G = IndexedBase("X", shape=(n, i)), IndexedBase("G", shape=(n, o))  # G is dL/dZ, handed back from above
-W, b = IndexedBase("W", shape=(i, o)), IndexedBase("b", shape=(o,))
-Z, Y, P = (IndexedBase(letter, shape=(n, o)) for letter in "ZYP")  # logits, targets, predictions
-A = IndexedBase("A")
-w = IndexedBase("w", shape=(K,))
+X, G = IndexedBase("X", shape=(n, i), real=True), IndexedBase("G", shape=(n, o), real=True)  # G is dL/dZ, from above
+W, b = IndexedBase("W", shape=(i, o), real=True), IndexedBase("b", shape=(o,), real=True)
+Z, Y, P = (IndexedBase(letter, shape=(n, o), real=True) for letter in "ZYP")  # logits, targets, predictions
+w = IndexedBase("w", shape=(K,), real=True)
 
-z, a, x, dy = (Symbol(letter, real=True) for letter in ("z", "a", "x", "dy"))
+z, a, x = (Symbol(letter, real=True) for letter in "zax")
 theta, g, v, m = (Symbol(name, real=True) for name in ("theta", "g", "v", "m"))
 theta_next, v_next, m_next = (Symbol(name, real=True) for name in ("thetaprime", "vprime", "mprime"))
 eta, mu, beta_1, beta_2, epsilon, lambda_ = sp.symbols("eta mu beta_1 beta_2 epsilon lambda", positive=True)
@@ -156,7 +155,7 @@ FORMULAS = {formula.name: formula for formula in (
     Formula("tanh", function("tanh", z), (exp(z) - exp(-z)) / (exp(z) + exp(-z)),
             "Squeezes any number into (-1, 1), symmetric around 0.", f"{BISHOP}, eq. 5.59", z,
             stable=sp.tanh(z), from_output=1 - a**2),
-    Formula("softmax", A[r, u], exp(Z[r, u]) / total(exp(Z[r, s]), s),
+    Formula("softmax", IndexedBase("A")[r, u], exp(Z[r, u]) / total(exp(Z[r, s]), s),
             "Turns a row of scores into probabilities that add up to 1.", f"{BISHOP}, eq. 4.62", Z[r, j],
             stable=exp(Z[r, u] - largest) / total(exp(Z[r, s] - largest), s)),
 
@@ -173,6 +172,9 @@ FORMULAS = {formula.name: formula for formula in (
     # --- losses, of one row -----------------------------------------------------------------------------------
     Formula("mean_squared_error", loss_of_row, mean_over_units((P[r, u] - Y[r, u]) ** 2),
             "The mean squared distance between prediction and target.", f"{BISHOP}, eq. 5.11", P[r, j]),
+    Formula("mean_absolute_error", loss_of_row, mean_over_units(Abs(P[r, u] - Y[r, u])),
+            "The mean distance between prediction and target; its slope at 0 is taken as 0.",
+            f"{GOODFELLOW}, section 6.2.1.2", P[r, j]),
     Formula("binary_crossentropy", loss_of_row,
             -mean_over_units(Y[r, u] * log(P[r, u]) + (1 - Y[r, u]) * log(1 - P[r, u])),
             "The surprise at the label, from probabilities.", f"{BISHOP}, eq. 5.21", P[r, j]),
@@ -189,8 +191,6 @@ FORMULAS = {formula.name: formula for formula in (
             "The same from the logits, through the logarithm of a sum of exponentials.",
             f"{BISHOP}, eq. 5.24 with 4.62", Z[r, j],
             stable=total(Y[r, u] * (largest + log(total(exp(Z[r, s] - largest), s)) - Z[r, u]), u)),
-    Formula("mean_absolute_error", loss_of_row, mean_over_units(Abs(P[r, u] - Y[r, u])),
-            "The mean distance between prediction and target; a metric here.", GOODFELLOW),
 
     # --- optimisers, for one entry of theta and its gradient g -------------------------------------------------
     Formula("sgd", theta_next, theta - eta * g, "One step downhill along the gradient.",

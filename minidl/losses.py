@@ -46,9 +46,9 @@ class Loss:
         return self.codes[1], len(table) - 1
 
     def __call__(self, y_true: object, y_pred: object, sample_weight: object = None) -> float:
-        """The loss of the predictions (rows, outputs), in float64."""
-        dtype = np.dtype(np.float64)
+        """The loss of the predictions (rows, outputs): in float32 where they are float32, else in float64."""
         p = checks.numeric(y_pred, "y_pred")
+        dtype = np.dtype(np.float32 if p.dtype == np.float32 else np.float64)
         p = checks.features(p.reshape(-1, 1) if p.ndim == 1 else p, dtype, name="y_pred")
         y = checks.targets(y_true, dtype, len(p), p.shape[1], self, name="y_true")
         weight = checks.row_weights(sample_weight, dtype, len(p))
@@ -70,6 +70,7 @@ ENGINE_LOSSES = (
     "categorical_crossentropy",
     "categorical_crossentropy_from_logits",
     "sparse_categorical_crossentropy",
+    "mean_absolute_error",
 )
 
 
@@ -77,6 +78,12 @@ class MeanSquaredError(Loss):
     """mean (p - y)^2 (formula "mean_squared_error")."""
 
     name, codes = "mean_squared_error", (c.MEAN_SQUARED_ERROR,)
+
+
+class MeanAbsoluteError(Loss):
+    """mean |p - y| (formula "mean_absolute_error")."""
+
+    name, codes = "mean_absolute_error", (c.MEAN_ABSOLUTE_ERROR,)
 
 
 class Crossentropy(Loss):
@@ -112,6 +119,8 @@ class SparseCategoricalCrossentropy(CategoricalCrossentropy):
 LOSSES = {
     "mse": MeanSquaredError,
     "mean_squared_error": MeanSquaredError,
+    "mae": MeanAbsoluteError,
+    "mean_absolute_error": MeanAbsoluteError,
     "binary_crossentropy": BinaryCrossentropy,
     "bce": BinaryCrossentropy,
     "categorical_crossentropy": CategoricalCrossentropy,

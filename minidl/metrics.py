@@ -42,13 +42,13 @@ class CategoricalAccuracy(Metric):
 class MeanAbsoluteError(Metric):
     """mean |p - y| (formula "mean_absolute_error")."""
 
-    code, default_name = c.MEAN_ABSOLUTE_ERROR_METRIC, "mean_absolute_error"
+    code, default_name = c.ABSOLUTE_ERROR, "mean_absolute_error"
 
 
 class MeanSquaredError(Metric):
     """mean (p - y)^2 (formula "mean_squared_error")."""
 
-    code, default_name = c.MEAN_SQUARED_ERROR_METRIC, "mean_squared_error"
+    code, default_name = c.SQUARED_ERROR, "mean_squared_error"
 
 
 class AUC(Metric):

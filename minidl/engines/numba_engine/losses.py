@@ -9,6 +9,7 @@ from minidl.contract import (
     BINARY_CROSSENTROPY_FROM_LOGITS,
     CATEGORICAL_CROSSENTROPY,
     CATEGORICAL_CROSSENTROPY_FROM_LOGITS,
+    MEAN_ABSOLUTE_ERROR,
     MEAN_SQUARED_ERROR,
     PROBABILITY_FLOOR,
     SPARSE_CATEGORICAL_CROSSENTROPY,
@@ -37,6 +38,28 @@ def mean_squared_error_backward(y, p, out=None):
     for r in range(p.shape[0]):
         for u in range(p.shape[1]):
             out[r, u] = (p[r, u] - y[r, u]) * scale
+    return out
+
+
+@njit(cache=True)
+def mean_absolute_error(y, p, out=None):
+    out = np.empty(p.shape[0], p.dtype) if out is None else out
+    units = p.dtype.type(p.shape[1])
+    for r in range(p.shape[0]):
+        total = p.dtype.type(0)
+        for u in range(p.shape[1]):
+            total += abs(p[r, u] - y[r, u])
+        out[r] = total / units
+    return out
+
+
+@njit(cache=True)
+def mean_absolute_error_backward(y, p, out=None):
+    out = np.empty_like(p) if out is None else out
+    scale, zero = p.dtype.type(1 / p.shape[1]), p.dtype.type(0)
+    for r in range(p.shape[0]):
+        for u in range(p.shape[1]):
+            out[r, u] = scale if p[r, u] > y[r, u] else (-scale if p[r, u] < y[r, u] else zero)
     return out
 
 
@@ -207,6 +230,8 @@ def forward(which, y, prediction, out):
         categorical_crossentropy_from_logits(y, prediction, out)
     elif which == SPARSE_CATEGORICAL_CROSSENTROPY:
         sparse_categorical_crossentropy(y, prediction, out)
+    elif which == MEAN_ABSOLUTE_ERROR:
+        mean_absolute_error(y, prediction, out)
 
 
 @njit(cache=True, inline="always")
@@ -223,3 +248,5 @@ def backward(which, y, prediction, out):
         categorical_crossentropy_from_logits_backward(y, prediction, out)
     elif which == SPARSE_CATEGORICAL_CROSSENTROPY:
         sparse_categorical_crossentropy_backward(y, prediction, out)
+    elif which == MEAN_ABSOLUTE_ERROR:
+        mean_absolute_error_backward(y, prediction, out)

@@ -5,26 +5,14 @@ import math
 import numpy as np
 
 from minidl.contract import (
+    ABSOLUTE_ERROR,
     AUC_BINS,
     BINARY_ACCURACY,
     CATEGORICAL_ACCURACY,
-    MEAN_ABSOLUTE_ERROR_METRIC,
-    MEAN_SQUARED_ERROR_METRIC,
+    SQUARED_ERROR,
 )
 from minidl.engines.numba_engine.cache import njit
-from minidl.engines.numba_engine.losses import mean_squared_error
-
-
-@njit(cache=True)
-def mean_absolute_error(y, p, out=None):
-    out = np.empty(p.shape[0], p.dtype) if out is None else out
-    units = p.dtype.type(p.shape[1])
-    for r in range(p.shape[0]):
-        total = p.dtype.type(0)
-        for u in range(p.shape[1]):
-            total += abs(p[r, u] - y[r, u])
-        out[r] = total / units
-    return out
+from minidl.engines.numba_engine.losses import mean_absolute_error, mean_squared_error
 
 
 @njit(cache=True)
@@ -63,7 +51,7 @@ def forward(which, y, p, out):
         binary_accuracy(y, p, out)
     elif which == CATEGORICAL_ACCURACY:
         categorical_accuracy(y, p, out)
-    elif which == MEAN_ABSOLUTE_ERROR_METRIC:
+    elif which == ABSOLUTE_ERROR:
         mean_absolute_error(y, p, out)
-    elif which == MEAN_SQUARED_ERROR_METRIC:
+    elif which == SQUARED_ERROR:
         mean_squared_error(y, p, out)

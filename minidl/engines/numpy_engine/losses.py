@@ -14,6 +14,14 @@ def mean_squared_error_backward(y, p, out=None):
     return np.multiply(p - y, 2 / p.shape[1], out=out)
 
 
+def mean_absolute_error(y, p, out=None):
+    return np.mean(np.abs(p - y), axis=1, out=out)
+
+
+def mean_absolute_error_backward(y, p, out=None):
+    return np.divide(np.sign(p - y), p.shape[1], out=out)
+
+
 def binary_crossentropy(y, p, out=None):
     p = np.clip(p, PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
     # log1p(-p) keeps the digits of a small p that 1 - p would drop.
@@ -78,6 +86,7 @@ FORWARD = (
     categorical_crossentropy,
     categorical_crossentropy_from_logits,
     sparse_categorical_crossentropy,
+    mean_absolute_error,
 )
 BACKWARD = (
     mean_squared_error_backward,
@@ -86,4 +95,5 @@ BACKWARD = (
     categorical_crossentropy_backward,
     categorical_crossentropy_from_logits_backward,
     sparse_categorical_crossentropy_backward,
+    mean_absolute_error_backward,
 )

@@ -3,11 +3,7 @@
 import numpy as np
 
 from minidl.contract import AUC_BINS
-from minidl.engines.numpy_engine.losses import mean_squared_error
-
-
-def mean_absolute_error(y, p, out=None):
-    return np.mean(np.abs(p - y), axis=1, out=out)
+from minidl.engines.numpy_engine.losses import mean_absolute_error, mean_squared_error
 
 
 def binary_accuracy(y, p, out=None):

@@ -12,7 +12,7 @@ def l1_backward(w, rate, out):
 
 
 def l2(w, rate):
-    return rate * float(np.sum(np.square(w), dtype=np.float64))
+    return rate * float(np.sum(np.square(w, dtype=np.float64)))
 
 
 def l2_backward(w, rate, out):

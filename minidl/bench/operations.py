@@ -1,0 +1,211 @@
+"""For every operation of the contract: sample arguments, a call that leaves them alone, and its error by the oracle."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minidl import oracle
+from minidl.contract import OPERATIONS
+from minidl.formulas import FORMULAS
+
+POINTS = 4001  # of the float32 line, in a quick look at an elementwise function
+IN_PLACE = ("sgd", "momentum", "nesterov", "adam", "adamw", "l1_backward", "l2_backward", "auc_histograms")
+SLOTS = {"momentum": ["velocity"], "nesterov": ["velocity"], "adam": ["first_moment", "second_moment"]}
+SLOTS["adamw"] = SLOTS["adam"]
+
+
+def sample(name: str, dtype: str = "float32", large: bool = False, seed: int = 0) -> tuple:
+    """Arguments for the operation, drawn from a fixed seed: small enough for the oracle, or large enough to time."""
+    rng = np.random.default_rng(seed)
+    n, i, o, K = (256, 784, 256, 200_000) if large else (5, 7, 4, 200)
+    make = SAMPLES[name] if name in SAMPLES else SAMPLES[name.removesuffix("_backward")]
+    return tuple(
+        np.ascontiguousarray(argument, dtype) if isinstance(argument, np.ndarray) and name != "auc_histograms" else argument
+        for argument in make(name, rng, n, i, o, K, np.dtype(dtype))
+    )
+
+
+def call(engine: object, name: str, arguments: tuple) -> list[np.ndarray]:
+    """Everything the operation returns or changes, as arrays; the arguments stay as they are."""
+    if name not in IN_PLACE:
+        return [np.atleast_1d(getattr(engine, name)(*arguments))]
+    arguments = tuple(argument.copy() if isinstance(argument, np.ndarray) else argument for argument in arguments)
+    getattr(engine, name)(*arguments)
+    arrays = [argument for argument in arguments if isinstance(argument, np.ndarray)]
+    if name.endswith("_backward") or name == "auc_histograms":
+        return arrays[-1:]
+    return [arrays[0], *arrays[2:]]  # theta and the slots; the gradient is only read
+
+
+def error(engine: object, name: str, dtype: str = "float32", arguments: tuple | None = None) -> float:
+    """The largest error against the oracle, in the operation's own measure (contract.py)."""
+    arguments = sample(name, dtype) if arguments is None else arguments
+    operation = OPERATIONS[name]
+    found, expected = call(engine, name, arguments), ORACLES[name](name, arguments)
+    if operation.measure == "ulp":
+        return max(float(oracle.ulp_error(a, b).max()) for a, b in zip(found, expected, strict=True))
+    scale = magnitude(name, arguments) if operation.measure == "product" else None
+    return max(
+        oracle.relative_error(a, np.atleast_1d(b), scale) for a, b in zip(found, expected, strict=True)
+    )
+
+
+def float_line(dtype: str, points: int) -> np.ndarray:
+    """So many finite floats in equal steps of their bit patterns, from one end of the line to the other, with both
+    zeros and the ends: as many per factor of two at 1e-40 as at 1."""
+    bits, kind = (np.uint32, np.float32) if np.dtype(dtype) == np.float32 else (np.uint64, np.float64)
+    top = int(np.array(np.finfo(kind).max).view(bits))
+    positive = np.linspace(0, top, points // 2 + 1).astype(bits).view(kind)
+    return np.concatenate([-positive[::-1], positive])
+
+
+def magnitude(name: str, arguments: tuple) -> np.ndarray:
+    """The size of the terms that a matrix product adds up, |A| |B| times their number, entry by entry."""
+    a = [np.abs(np.asarray(argument, dtype=np.float64)) for argument in arguments]
+    if name == "dense":
+        return a[0] @ a[1] + a[2]
+    if name == "dense_backward_x":
+        return a[0] @ a[1].T
+    return a[0].T @ a[1] if name == "dense_backward_W" else a[0].sum(axis=0)
+
+
+# --- samples ------------------------------------------------------------------------------------------------------
+
+
+def activation_sample(name, rng, n, i, o, K, dtype):
+    if name == "softmax":
+        return (rng.normal(0, 4, (n, o)),)
+    if name == "softmax_backward":
+        e = np.exp(rng.normal(size=(n, o)))
+        return rng.normal(size=(n, o)), e / e.sum(axis=1, keepdims=True)
+    if not name.endswith("_backward"):
+        return (rng.normal(0, 4, (n, i)) if n > 100 else float_line(dtype.name, POINTS).reshape(1, -1),)
+    if name.startswith("sigmoid"):
+        return rng.normal(size=(n, i)), rng.uniform(size=(n, i))
+    return rng.normal(size=(n, i)), rng.uniform(-1, 1, (n, i))
+
+
+def dense_sample(name, rng, n, i, o, K, dtype):
+    x, W, b, dz = (rng.normal(size=shape) for shape in ((n, i), (i, o), (o,), (n, o)))
+    return {
+        "dense": (x, W, b), "dense_backward_x": (dz, W), "dense_backward_W": (x, dz), "dense_backward_b": (dz,)
+    }[name]  # fmt: skip
+
+
+def loss_sample(name, rng, n, i, o, K, dtype):
+    y = np.eye(o)[rng.integers(o, size=n)]
+    if "logits" in name:
+        return y, rng.normal(0, 4, (n, o))
+    if "crossentropy" in name:
+        return (y if "categorical" in name else rng.integers(0, 2, (n, o)).astype(float)), rng.uniform(0.01, 0.99, (n, o))
+    if "accuracy" in name:
+        return y, rng.uniform(size=(n, o))
+    return rng.normal(size=(n, o)), rng.normal(size=(n, o))
+
+
+def auc_sample(name, rng, n, i, o, K, dtype):
+    y, p = rng.integers(0, 2, (n, o)).astype(dtype), rng.uniform(size=(n, o)).astype(dtype)
+    return y, p, np.zeros((2, 199))
+
+
+def normalization_sample(name, rng, n, i, o, K, dtype):
+    x, mean, variance = rng.normal(3, 2, (n, i)), rng.normal(3, 0.1, i), rng.uniform(1, 4, i)
+    return (x, variance) if name.endswith("_backward") else (x, mean, variance)
+
+
+def optimizer_sample(name, rng, n, i, o, K, dtype):
+    theta, g, m = (rng.normal(size=K) for _ in range(3))
+    v = rng.uniform(0.1, 1, K)
+    return {
+        "sgd": (theta, g, 0.125),
+        "momentum": (theta, g, m, 0.125, 0.875),
+        "nesterov": (theta, g, m, 0.125, 0.875),
+        "adam": (theta, g, m, v, 3, 0.125, 0.875, 0.9990234375, 2.0**-20),
+        "adamw": (theta, g, m, v, 3, 0.125, 0.875, 0.9990234375, 2.0**-20, 0.0078125),
+    }[name]
+
+
+def penalty_sample(name, rng, n, i, o, K, dtype):
+    w = rng.normal(size=K)
+    return (w, 0.125, np.zeros(K)) if name.endswith("_backward") else (w, 0.125)
+
+
+def dropout_sample(name, rng, n, i, o, K, dtype):
+    return rng.normal(size=(n, i)), 0.25, 1234567, 5, 1
+
+
+# --- oracles: the formula, with the arguments put under its own symbols -----------------------------------------------
+
+
+def activation_oracle(name, arguments):
+    formula = FORMULAS[OPERATIONS[name].formula]
+    if name == "softmax":
+        return [formula.evaluate(Z=arguments[0])]
+    if name == "softmax_backward":
+        # The rows of y are a softmax of ln y, so the formula's own derivative can be asked for there.
+        dy, y = arguments
+        logits = np.vectorize(lambda entry: oracle.mpmath.log(oracle.mpmath.mpf(float(entry))), otypes=[object])(y)
+        jacobian = formula.evaluate("derivative", Z=logits)
+        return [np.einsum("ru,ruj->rj", oracle.exact(dy), jacobian)]
+    if not name.endswith("_backward"):
+        return [formula.evaluate("stable" if formula.stable is not None else "expression", z=arguments[0])]
+    dy, y = arguments
+    return [oracle.exact(dy) * formula.evaluate("from_output", a=y)]
+
+
+def dense_oracle(name, arguments):
+    letters = {"dense": "XWb", "dense_backward_x": "GW", "dense_backward_W": "XG", "dense_backward_b": "G"}[name]
+    return [FORMULAS[name].evaluate(**dict(zip(letters, arguments, strict=True)))]
+
+
+def loss_oracle(name, arguments):
+    formula = FORMULAS[OPERATIONS[name].formula]
+    values = dict(zip(("Y", "Z" if "logits" in name else "P"), arguments, strict=True))
+    return [formula.evaluate("derivative" if name.endswith("_backward") else "expression", **values)]
+
+
+def normalization_oracle(name, arguments):
+    formula = FORMULAS["normalization"]
+    if name.endswith("_backward"):
+        dy, variance = arguments
+        return [oracle.exact(dy) * formula.evaluate("derivative", **{"sigma_x^2": variance})]
+    x, mean, variance = arguments
+    return [formula.evaluate(x=x, mu_x=mean, **{"sigma_x^2": variance})]
+
+
+def optimizer_oracle(name, arguments):
+    letters = {"sgd": ("theta", "g", "eta"), "momentum": ("theta", "g", "v", "eta", "mu")}
+    letters["nesterov"] = letters["momentum"]
+    letters["adam"] = ("theta", "g", "m", "v", "t", "eta", "beta_1", "beta_2", "epsilon")
+    letters["adamw"] = (*letters["adam"], "lambda")
+    values = dict(zip(letters[name], arguments, strict=True))
+    return [FORMULAS[formula].evaluate(**values) for formula in (name, *SLOTS.get(name, []))]
+
+
+def penalty_oracle(name, arguments):
+    return [FORMULAS[name].evaluate(w=arguments[0], **{"lambda": arguments[1]})]
+
+
+def dropout_oracle(name, arguments):
+    from minidl.engines.numpy_engine.regularization import keep_mask  # which entries are kept is no formula
+
+    x, rate, *counters = arguments
+    kept = keep_mask(x.shape, rate, *counters)
+    if name == "dropout":
+        return [FORMULAS["dropout"].evaluate(x=x, B=kept.astype(float), p=rate)]
+    return [oracle.exact(x) * FORMULAS["dropout"].evaluate("derivative", B=kept.astype(float), p=rate)]
+
+
+FAMILIES = {
+    "activations": (activation_sample, activation_oracle),
+    "dense": (dense_sample, dense_oracle),
+    "losses": (loss_sample, loss_oracle),
+    "metrics": (loss_sample, None),
+    "normalization": (normalization_sample, normalization_oracle),
+    "optimizers": (optimizer_sample, optimizer_oracle),
+}
+SAMPLES = {name: FAMILIES.get(op.module, (penalty_sample,))[0] for name, op in OPERATIONS.items()}
+ORACLES = {name: FAMILIES.get(op.module, (None, penalty_oracle))[1] for name, op in OPERATIONS.items()}
+for _name in ("dropout", "dropout_backward"):
+    SAMPLES[_name], ORACLES[_name] = dropout_sample, dropout_oracle
+SAMPLES["auc_histograms"] = auc_sample

@@ -1,0 +1,188 @@
+"""Honest timing: rivals are checked against each other first, called once apart, and then timed in turns."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+Call = Callable[[], object]
+
+SAMPLE_NS = 200_000  # a sample lasts at least this long: thousands of ticks of any clock, and of a loop's own cost
+RESAMPLES = 1000
+
+
+class Disagreement(ValueError):
+    """Rivals do not compute the same; nothing was timed."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One rival's time per call, in seconds. ``first_call`` holds what happens only once, compilation above all."""
+
+    first_call: float
+    median: float
+    low: float  # the first and the third quartile
+    high: float
+    least: float
+    samples: int
+    loops: int  # calls in each sample
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times faster than the baseline, by the medians, with a 95% bootstrap interval within this run."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What ``compare`` found. ``speedups`` has a ratio for every rival; the baseline's own is 1."""
+
+    baseline: str
+    timings: dict[str, Timing]
+    speedups: dict[str, Ratio]
+
+
+def compare(
+    rivals: dict[str, Call],
+    *,
+    validate: Callable[[dict[str, object]], None] | None = None,
+    prepare: Callable[[str], None] | None = None,
+    repeat: tuple[int, int] = (7, 200),
+    budget_seconds: float = 1.0,
+    clock: Callable[[], int] = time.perf_counter_ns,
+) -> Comparison:
+    """Time functions that do the same; the first one is the baseline.
+
+    Parameters
+    ----------
+    rivals: functions without arguments, by name.
+    validate: gets what each returned at its first call, by name, and raises ``Disagreement``; ``close`` makes one.
+    prepare: called with a rival's name before each of its samples, untimed, to bring back the state it starts from.
+    repeat: the least and the largest number of samples of each; between them the budget decides.
+    budget_seconds: for all samples together.
+    clock: nanoseconds.
+
+    The samples are interleaved, A B A B, so that a change in the machine's speed meets all rivals alike. Raises
+    whatever ``validate`` raises, before any sample is taken.
+    """
+    prepare = prepare or (lambda name: None)
+    first, results = {}, {}
+    for name, call in rivals.items():
+        prepare(name)
+        first[name], results[name] = first_call(call, clock)
+    if validate is not None:
+        validate(results)
+    del results
+    samples: dict[str, list[float]] = {name: [] for name in rivals}
+    with collector_off():
+        loops = {name: enough_loops(name, call, prepare, clock) for name, call in rivals.items()}
+        end = clock() + budget_seconds * 1e9
+        for done in itertools.count():
+            if done >= repeat[0] and (done >= repeat[1] or clock() >= end):
+                break
+            for name, call in rivals.items():
+                prepare(name)
+                samples[name].append(sample(call, loops[name], clock) / loops[name] / 1e9)
+    return summarize(first, samples, loops)
+
+
+def first_call(call: Call, clock: Callable[[], int] = time.perf_counter_ns) -> tuple[float, object]:
+    """The seconds of one call, and what it returned."""
+    start = clock()
+    result = call()
+    return (clock() - start) / 1e9, result
+
+
+def sample(call: Call, loops: int, clock: Callable[[], int]) -> int:
+    """The nanoseconds of so many calls."""
+    repeats = itertools.repeat(None, loops)
+    start = clock()
+    for _ in repeats:
+        call()
+    return clock() - start
+
+
+def enough_loops(name: str, call: Call, prepare: Callable[[str], None], clock: Callable[[], int]) -> int:
+    """How many calls make a sample long enough against the clock. Finding out warms up."""
+    loops = 1
+    while True:
+        prepare(name)
+        if sample(call, loops, clock) >= SAMPLE_NS:
+            return loops
+        loops *= 2
+
+
+@contextlib.contextmanager
+def collector_off() -> Iterator[None]:
+    """Keep the garbage collector from running inside a sample."""
+    was_on = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def summarize(first: dict[str, float], samples: dict[str, list[float]], loops: dict[str, int]) -> Comparison:
+    """Medians, quartiles and ratios of samples in seconds per call, as many of each rival; the first is the baseline."""
+    timings = {}
+    for name, values in samples.items():
+        low, median, high = np.percentile(values, (25, 50, 75)).tolist()
+        timings[name] = Timing(first[name], median, low, high, min(values), len(values), loops[name])
+    baseline = next(iter(samples))
+    speedups = {name: ratio(samples[baseline], values) for name, values in samples.items()}
+    return Comparison(baseline, timings, speedups)
+
+
+def ratio(baseline: list[float], rival: list[float]) -> Ratio:
+    """The ratio of medians. Rounds are drawn again as pairs, since what slows a round down slows both."""
+    pairs = np.array([baseline, rival])
+    value = np.median(pairs[0]) / np.median(pairs[1])
+    rounds = np.random.default_rng(0).integers(pairs.shape[1], size=(RESAMPLES, pairs.shape[1]))
+    medians = np.median(pairs[:, rounds], axis=2)
+    low, high = np.percentile(medians[0] / medians[1], (2.5, 97.5))
+    return Ratio(float(value), float(low), float(high))
+
+
+def close(tolerance: float = 1e-4) -> Callable[[dict[str, object]], None]:
+    """A validator: each rival's result within ``tolerance`` times the largest entry of the first rival's.
+
+    Results are arrays, or lists of arrays; NaN agrees with nothing.
+    """
+
+    def validate(results: dict[str, object]) -> None:
+        (reference, expected), *others = ((name, as_list(result)) for name, result in results.items())
+        for name, found in others:
+            for ours, theirs in zip(expected, found, strict=True):
+                error = difference(ours, theirs)
+                if not error <= tolerance:
+                    raise Disagreement(
+                        f"{name} differs from {reference} by {error:.2g} of the largest entry, more than "
+                        f"{tolerance:g}; nothing was timed"
+                    )
+
+    return validate
+
+
+def as_list(result: object) -> list[np.ndarray]:
+    return [np.asarray(part, np.float64) for part in (result if isinstance(result, list | tuple) else [result])]
+
+
+def difference(expected: np.ndarray, found: np.ndarray) -> float:
+    """max |found - expected| / max |expected|; infinity where the shapes differ or an entry is not finite."""
+    if expected.shape != found.shape or not (np.isfinite(expected).all() and np.isfinite(found).all()):
+        return float("inf")
+    error, scale = float(np.max(np.abs(found - expected), initial=0)), float(np.max(np.abs(expected), initial=0))
+    return error / scale if error else 0.0
