@@ -86,7 +86,8 @@ def ulp_error(computed: np.ndarray, expected: np.ndarray) -> np.ndarray:
     limits = np.finfo(computed.dtype)
     high, low = split(expected)
     exponent = np.maximum(np.frexp(high)[1] - 1, limits.minexp)
-    error = np.abs((computed.astype(np.float64) - high) - low) / np.ldexp(1.0, exponent - limits.nmant)
+    with np.errstate(invalid="ignore"):  # infinities and NaN are dealt with below
+        error = np.abs((computed.astype(np.float64) - high) - low) / np.ldexp(1.0, exponent - limits.nmant)
     overflow = np.isinf(computed) & (np.abs(high) > float(limits.max)) & (np.sign(computed) == np.sign(high))
     error[overflow] = 0
     error[~np.isfinite(computed) & ~overflow] = np.inf

@@ -8,7 +8,7 @@ from minidl import oracle
 from minidl.contract import OPERATIONS
 from minidl.formulas import FORMULAS
 
-POINTS = 4001  # of the float32 line, in a quick look at an elementwise function
+POINTS = 4000  # of the float32 line, in a quick look at an elementwise function
 IN_PLACE = ("sgd", "momentum", "nesterov", "adam", "adamw", "l1_backward", "l2_backward", "auc_histograms")
 SLOTS = {"momentum": ["velocity"], "nesterov": ["velocity"], "adam": ["first_moment", "second_moment"]}
 SLOTS["adamw"] = SLOTS["adam"]
@@ -51,11 +51,12 @@ def error(engine: object, name: str, dtype: str = "float32", arguments: tuple | 
 
 
 def float_line(dtype: str, points: int) -> np.ndarray:
-    """So many finite floats in equal steps of their bit patterns, from one end of the line to the other, with both
-    zeros and the ends: as many per factor of two at 1e-40 as at 1."""
+    """Finite floats in equal steps of their bit patterns, from one end of the line to the other: as many for each
+    factor of two near 1e-40 as near 1. Both zeros and both ends are among them."""
     bits, kind = (np.uint32, np.float32) if np.dtype(dtype) == np.float32 else (np.uint64, np.float64)
     top = int(np.array(np.finfo(kind).max).view(bits))
-    positive = np.linspace(0, top, points // 2 + 1).astype(bits).view(kind)
+    step = top // (points // 2)
+    positive = np.array([*range(0, top, step), top], dtype=bits).view(kind)
     return np.concatenate([-positive[::-1], positive])
 
 

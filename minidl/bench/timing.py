@@ -185,4 +185,6 @@ def difference(expected: np.ndarray, found: np.ndarray) -> float:
     if expected.shape != found.shape or not (np.isfinite(expected).all() and np.isfinite(found).all()):
         return float("inf")
     error, scale = float(np.max(np.abs(found - expected), initial=0)), float(np.max(np.abs(expected), initial=0))
-    return error / scale if error else 0.0
+    if error == 0:
+        return 0.0
+    return error / scale if scale else float("inf")

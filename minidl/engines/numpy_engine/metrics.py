@@ -11,7 +11,7 @@ def binary_accuracy(y, p, out=None):
 
 
 def categorical_accuracy(y, p, out=None):
-    return np.equal(np.argmax(y, axis=1), np.argmax(p, axis=1), dtype=None, out=out).astype(p.dtype)
+    return np.multiply(np.argmax(y, axis=1) == np.argmax(p, axis=1), p.dtype.type(1), out=out)
 
 
 def auc_histograms(y, p, counts):

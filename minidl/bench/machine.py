@@ -1,0 +1,78 @@
+"""The facts of the machine that a measurement was made on."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+import platform
+import subprocess
+import sys
+from importlib import metadata
+
+import numpy as np
+
+PACKAGES = ("minidl", "numpy", "numba", "llvmlite")
+
+
+def facts() -> dict[str, object]:
+    """Processor, cores, threads, operating system, versions and the date; None for what cannot be known."""
+    return {
+        "processor": processor(),
+        "cores": cores(),
+        "threads": {"numba": numba_threads(), "blas": blas_threads()},
+        "blas": blas(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in PACKAGES},
+        "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+
+
+def processor() -> str:
+    """The processor's name, from where the operating system keeps it."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as lines:
+        named = dict(line.split(":", 1) for line in lines if ":" in line)
+        for key in ("model name", "Model", "Hardware"):  # the last two on ARM
+            for found, value in named.items():
+                if found.strip() == key:
+                    return value.strip()
+    if sys.platform == "darwin":
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+    return platform.processor() or platform.machine()
+
+
+def cores() -> int | None:
+    """The logical cores that this process may use, which in a container can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def numba_threads() -> int | None:
+    """How many threads Numba may use, where it is loaded anyway."""
+    return sys.modules["numba"].config.NUMBA_NUM_THREADS if "numba" in sys.modules else None
+
+
+def blas_threads() -> int | None:
+    """The threads of NumPy's matrix products, where threadpoolctl is installed to ask."""
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return None
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    own = [pool for pool in pools if "numpy" in pool["filepath"]]  # SciPy brings a library of its own
+    return next((pool["num_threads"] for pool in own + pools), None)
+
+
+def blas() -> str | None:
+    """Name and version of the library that NumPy multiplies matrices with."""
+    found = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+    return f"{found['name']} {found.get('version', '')}".strip() if found.get("name") else None
+
+
+def version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,101 @@
+"""Formulas as MathML, which browsers draw by themselves: SymPy's printer, with what it prints unlike a textbook mended."""
+
+from __future__ import annotations
+
+from xml.dom.minidom import Element
+
+import sympy as sp
+from sympy.printing.mathml import MathMLPresentationPrinter
+
+from minidl.formulas import Formula
+
+NAMES = {"ell": "ℓ"}  # letters that SymPy has no character for
+INVISIBLE_TIMES = "&#x2062;"
+
+
+class Printer(MathMLPresentationPrinter):
+    """Prints an expression as a textbook would."""
+
+    def tag(self, name: str, *inside: Element | str) -> Element:
+        element = self.dom.createElement(name)
+        for part in inside:
+            element.appendChild(self.dom.createTextNode(part) if isinstance(part, str) else part)
+        return element
+
+    def _print_Exp1(self, expression: object) -> Element:
+        return self.tag("mi", "e")
+
+    def _print_Symbol(self, symbol: sp.Symbol, style: str = "plain") -> Element:
+        if symbol.name in NAMES:
+            return self.tag("mi", NAMES[symbol.name])
+        if symbol.name.endswith("prime"):
+            return self.tag("msup", self._print(sp.Symbol(symbol.name.removesuffix("prime"))), self.tag("mo", "′"))
+        return super()._print_Symbol(symbol, style)
+
+    def _print_Indexed(self, indexed: sp.Indexed) -> Element:
+        indices = [self._print(index) for index in indexed.indices]
+        return self.tag("msub", self._print(indexed.base), self.tag("mrow", *indices))
+
+    def _print_AppliedUndef(self, call: sp.Expr) -> Element:
+        name = self._print(sp.Symbol(call.func.__name__))
+        return self.tag("mrow", name, self._paren_comma_separated(*call.args))
+
+    def _print_Piecewise(self, piecewise: sp.Piecewise) -> Element:
+        rows = []
+        for value, condition in piecewise.args:
+            when = self.tag("mtext", "otherwise") if condition == sp.true else self._print(condition)
+            rows.append(self.tag("mtr", self.tag("mtd", self._print(value)), self.tag("mtd", when)))
+        return self.tag("mrow", self.tag("mo", "{"), self.tag("mtable", *rows))
+
+    def _print_Sum(self, total: sp.Sum) -> Element:
+        (index, first, last), term = total.limits[0], self._print(total.function)
+        below = self.tag("mrow", self._print(index), self.tag("mo", "="), self._print(first))
+        sign = self.tag("munderover", self.tag("mo", "∑"), below, self._print(last))
+        return self.tag("mrow", sign, self.parenthesized(term) if total.function.is_Add else term)
+
+    def _print_Rational(self, number: sp.Rational) -> Element:
+        tens = len(str(number.q)) - 1
+        if number.p == 1 and number.q == 10**tens > 10:
+            return self.tag("msup", self.tag("mn", "10"), self.tag("mrow", self.tag("mo", "-"), self.tag("mn", str(tens))))
+        return super()._print_Rational(number)
+
+    def parenthesized(self, element: Element) -> Element:
+        return self.tag("mrow", self._l_paren(), element, self._r_paren())
+
+
+def markup(expression: sp.Expr) -> str:
+    """An expression, in whichever order of terms puts fewer minus signs in front."""
+    settings = {"ln_notation": True, "mul_symbol": INVISIBLE_TIMES}
+    printed = (Printer(settings | {"order": order}).doprint(expression) for order in ("rev-lex", None))
+    return min(printed, key=lambda text: text.count("<mrow><mo>-</mo>"))
+
+
+def equation(left: str, right: str) -> str:
+    """Two sides as one displayed formula."""
+    return f'<math display="block"><mrow>{left}<mo>=</mo>{right}</mrow></math>'
+
+
+def definition(formula: Formula) -> str:
+    """What the formula says, with its ``where`` lines."""
+    return "".join(equation(markup(left), markup(right)) for left, right in ((formula.symbol, formula.expression), *formula.where))
+
+
+def derivative(formula: Formula) -> str:
+    """Its derivative by its variable, both sides."""
+    return equation(slope(formula), markup(formula.derivative))
+
+
+def slope(formula: Formula) -> str:
+    """The left-hand side of the derivative."""
+    over, under = (f"<mrow><mo>∂</mo>{markup(part)}</mrow>" for part in (formula.symbol, formula.variable))
+    return f"<mfrac>{over}{under}</mfrac>"
+
+
+def stable(formula: Formula) -> str:
+    """The form that the engines compute."""
+    return equation(markup(formula.symbol), markup(formula.stable))
+
+
+def from_output(formula: Formula) -> str:
+    """The derivative written with the output a."""
+    return equation(slope(formula), markup(formula.from_output))

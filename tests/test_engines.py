@@ -1,0 +1,172 @@
+"""Every engine computes every operation of the contract within its stated error of the formula."""
+
+import importlib
+import inspect
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minidl import contract, get_engine
+from minidl.bench import operations
+from minidl.contract import OPERATIONS
+from minidl.engines import ENGINES, why_not
+
+RUNNING = [name for name in ENGINES if not why_not(name)]
+WITH_FORMULA = [name for name, operation in OPERATIONS.items() if operation.formula]
+
+
+@pytest.fixture(params=RUNNING)
+def engine(request):
+    return get_engine(request.param)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_engine_runs(name):
+    if why_not(name):
+        pytest.skip(f"the engine {name!r} cannot run here: {why_not(name)}")
+    assert get_engine(name).name == name
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_signature_is_the_contract_s(engine, name):
+    function = getattr(engine, name)
+    assert str(inspect.signature(getattr(function, "py_func", function))) == OPERATIONS[name].signature
+
+
+def test_engines_have_the_same_functions_in_the_same_order():
+    """File for file; what only one engine has (how it reaches an operation by its code) is left out."""
+    for module in ("activations", "dense", "losses", "metrics", "normalization", "optimizers", "regularization"):
+        orders = []
+        for name in RUNNING:
+            source = importlib.import_module(f"minidl.engines.{name}_engine.{module}")
+            lines = inspect.getsource(source).splitlines()
+            functions = [line[4 : line.index("(")] for line in lines if line.startswith("def ")]
+            orders.append([function for function in functions if function in OPERATIONS])
+        assert all(order == orders[0] for order in orders), module
+        assert orders[0] == [name for name, operation in OPERATIONS.items() if operation.module == module]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", WITH_FORMULA)
+def test_error_is_within_its_bound(engine, name, dtype):
+    assert operations.error(engine, name, dtype) <= OPERATIONS[name].bound_of(engine.name)
+    assert all(array.dtype == dtype or array.dtype == np.float64 for array in call(engine, name, dtype))
+
+
+def call(engine, name, dtype):
+    return operations.call(engine, name, operations.sample(name, dtype))
+
+
+@pytest.mark.parametrize("name", [name for name, op in OPERATIONS.items() if "out=None" in op.signature])
+def test_out_is_filled_and_returned(engine, name):
+    arguments = operations.sample(name, "float64")
+    expected = getattr(engine, name)(*arguments)
+    out = np.full_like(expected, np.nan)
+    returned = getattr(engine, name)(*arguments, out)
+    assert np.shares_memory(returned, out)
+    np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "relu", "linear"])
+def test_whole_float32_line(engine, name):
+    """60,000 floats in equal steps of their bit patterns, subnormal ones included."""
+    z = operations.float_line("float32", 60_000).reshape(1, -1)
+    assert operations.error(engine, name, arguments=(z,)) <= OPERATIONS[name].bound_of(engine.name)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh"])
+def test_where_exp_goes_under(engine, name):
+    """Around the largest exponents of float32 and around 0, in steps of the last place."""
+    ends = np.concatenate([np.linspace(-110, -80, 4001), np.linspace(80, 110, 4001), np.linspace(-2, 2, 4001)])
+    z = ends.astype(np.float32).reshape(1, -1)
+    assert operations.error(engine, name, arguments=(z,)) <= OPERATIONS[name].bound_of(engine.name)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_infinities_are_exact_and_nan_is_kept(engine, dtype):
+    z = np.array([[-np.inf, np.inf, np.nan, -0.0]], dtype)
+    with np.errstate(invalid="ignore"):
+        found = {name: getattr(engine, name)(z) for name in ("linear", "sigmoid", "relu", "tanh")}
+    expected = {
+        "linear": [-np.inf, np.inf, np.nan, 0],
+        "sigmoid": [0, 1, np.nan, 0.5],
+        "relu": [0, np.inf, np.nan, 0],
+        "tanh": [-1, 1, np.nan, 0],
+    }
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], [values], err_msg=name)
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(engine.softmax(np.array([[1.0, np.nan]], dtype))).all()
+        assert np.isnan(engine.softmax(np.array([[np.nan, 1.0]], dtype))).all()
+
+
+def test_losses_from_logits_at_the_ends(engine):
+    """Where a probability would have rounded to 0 or 1: z = 40 with label 0 costs 40, not 15.94."""
+    y, z = np.array([[0.0], [1.0], [1.0]], np.float32), np.array([[40.0], [-200.0], [100.0]], np.float32)
+    np.testing.assert_allclose(engine.binary_crossentropy_from_logits(y, z), [40, 200, 3.783506e-44], rtol=1e-6)
+    p = np.array([[1.0]], np.float32)
+    assert engine.binary_crossentropy(y[:1], p)[0] == pytest.approx(15.942385, rel=1e-6)
+    z = np.array([[1000.0, 0.0]], np.float32)
+    assert engine.categorical_crossentropy_from_logits(np.array([[0, 1]], np.float32), z)[0] == 1000
+
+
+SIZES = st.integers(1, 19)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(n=SIZES, i=SIZES, o=SIZES, seed=st.integers(0, 2**32))
+@pytest.mark.parametrize("name", RUNNING)
+def test_dense_of_any_shape(name, n, i, o, seed):
+    """Ragged edges everywhere: |C^ - C| against |A||B|, with float64 as the oracle of float32."""
+    engine, rng = get_engine(name), np.random.default_rng(seed)
+    x, W, b, dz = (rng.normal(size=shape).astype(np.float32) for shape in ((n, i), (i, o), (o,), (n, o)))
+    wide = [array.astype(np.float64) for array in (x, W, b, dz)]
+    for found, expected, scale in (
+        (engine.dense(x, W, b), wide[0] @ wide[1] + wide[2], abs(wide[0]) @ abs(wide[1]) + abs(wide[2])),
+        (engine.dense_backward_x(dz, W), wide[3] @ wide[1].T, abs(wide[3]) @ abs(wide[1].T)),
+        (engine.dense_backward_W(x, dz), wide[0].T @ wide[3], abs(wide[0].T) @ abs(wide[3])),
+        (engine.dense_backward_b(dz), wide[3].sum(axis=0), abs(wide[3]).sum(axis=0)),
+    ):
+        assert found.shape == expected.shape
+        assert np.max(np.abs(found - expected) / scale) <= 8 * 2.0**-24
+
+
+def test_metrics_by_hand(engine):
+    y = np.array([[1.0, 0.0], [1.0, 1.0]])
+    p = np.array([[0.9, 0.5], [0.4, 0.6]])
+    assert engine.binary_accuracy(y, p).tolist() == [1.0, 0.5]  # 0.5 is not above 0.5
+    labels = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+    scores = np.array([[0.2, 0.5, 0.3], [0.1, 0.1, 0.8]])
+    assert engine.categorical_accuracy(labels, scores).tolist() == [1.0, 0.0]
+    counts = np.zeros((2, contract.AUC_BINS))
+    engine.auc_histograms(np.array([[0.0], [1.0], [1.0]]), np.array([[0.0], [1.0], [0.5]]), counts)
+    # ceil(199 p) - 1, not below 0: 0, 198 and ceil(99.5) - 1 = 99
+    assert [tuple(map(int, place)) for place in np.argwhere(counts)] == [(0, 0), (1, 99), (1, 198)]
+
+
+def splitmix(h):
+    """The generator of contract.py once more, in Python's own integers."""
+    mask = 2**64 - 1
+    h = ((h ^ (h >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    h = ((h ^ (h >> 27)) * 0x94D049BB133111EB) & mask
+    return h ^ (h >> 31)
+
+
+def test_dropout_masks_are_the_specified_bits(engine):
+    rate, seed, step, layer = 0.3, 2**63 - 25, 41, 3
+    mask = 2**64 - 1
+    key = splitmix((splitmix((splitmix(seed) + step) & mask) + layer) & mask)
+    bits = [splitmix((key + index * 0x9E3779B97F4A7C15) & mask) for index in range(1, 22)]
+    kept = np.array([(b >> 40) >= rate * 2**24 for b in bits]).reshape(7, 3)
+    found = engine.dropout(np.full((7, 3), 0.7), rate, seed, step, layer)
+    np.testing.assert_array_equal(found, np.where(kept, 0.7 * (1 / 0.7), 0))
+    assert 0 < kept.sum() < 21
+
+
+def test_dropout_keeps_its_share(engine):
+    found = engine.dropout(np.ones((500, 200)), 0.25, 1, 2, 3)
+    assert found.mean() == pytest.approx(1, abs=5 * np.sqrt(0.75 * 0.25 / 1e5) / 0.75)
+    other = engine.dropout(np.ones((500, 200)), 0.25, 1, 3, 3)
+    assert ((found > 0) == (other > 0)).mean() == pytest.approx(0.75**2 + 0.25**2, abs=0.01)
