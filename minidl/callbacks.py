@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from minidl.checks import shown
 
 
 class Callback:
@@ -44,19 +44,28 @@ class History(Callback):
             self.history.setdefault(name, []).append(value)
 
 
+def check(callbacks: object) -> list[Callback]:
+    """The callbacks as a list; TypeError for anything that is none."""
+    if callbacks is None:
+        return []
+    if not isinstance(callbacks, list | tuple):
+        callbacks = [callbacks]
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"callbacks must be a list of instances of minidl.Callback, not of {shown(callback)}")
+    return list(callbacks)
+
+
 class CallbackList:
     """Calls the same hook of several callbacks, in their order."""
 
-    def __init__(self, callbacks: Iterable[Callback], model: object, params: dict):
-        self.callbacks = list(callbacks)
-        for callback in self.callbacks:
-            if not isinstance(callback, Callback):
-                raise TypeError(f"callbacks must be instances of minidl.Callback, not {callback!r}")
+    def __init__(self, callbacks: list[Callback], model: object, params: dict):
+        self.callbacks = callbacks
         for callback in self.callbacks:
             callback.set_params(params)
             callback.set_model(model)
         self.every_batch = any(
-            getattr(type(callback), hook) is not getattr(Callback, hook)
+            getattr(getattr(callback, hook), "__func__", None) is not getattr(Callback, hook)
             for callback in self.callbacks
             for hook in ("on_train_batch_begin", "on_train_batch_end")
         )

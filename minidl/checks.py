@@ -17,10 +17,16 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(map(repr, known))}"
 
 
+def shown(value: object) -> str:
+    """The value as a message shows it: on one line, and cut off where it is long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 def whole_number(value: object, name: str, least: int) -> int:
     """The value as int; TypeError unless it is a whole number, ValueError below ``least``."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be a whole number, not {value!r}")
+        raise TypeError(f"{name} must be a whole number, not {shown(value)}")
     if value < least:
         raise ValueError(f"{name} must be at least {least}, not {value}")
     return int(value)
@@ -29,8 +35,11 @@ def whole_number(value: object, name: str, least: int) -> int:
 def number(value: object, name: str, low: float, high: float = math.inf, *, below_high: bool = False) -> float:
     """The value as float; TypeError unless it is a number, ValueError unless finite and in [low, high] or [low, high)."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a number, not {value!r}")
-    value = float(value)
+        raise TypeError(f"{name} must be a number, not {shown(value)}")
+    try:
+        value = float(value)
+    except OverflowError:  # a whole number beyond the largest float
+        value = math.inf
     if not math.isfinite(value) or value < low or value > high or (below_high and value == high):
         limits = f"at least {low:g}" if high == math.inf else f"in [{low:g}, {high:g}{')' if below_high else ']'}"
         raise ValueError(f"{name} must be a finite number {limits}, not {value!r}")
@@ -40,7 +49,7 @@ def number(value: object, name: str, low: float, high: float = math.inf, *, belo
 def truth(value: object, name: str) -> bool:
     """The value as bool; TypeError for anything else."""
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be True or False, not {value!r}")
+        raise TypeError(f"{name} must be True or False, not {shown(value)}")
     return bool(value)
 
 
@@ -48,10 +57,10 @@ def float_type(dtype: object) -> np.dtype:
     """float32 or float64 as a NumPy dtype; ValueError for any other."""
     try:
         found = np.dtype(dtype)
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):  # NumPy reads texts such as "f4,f4" too
         found = None
     if dtype is None or found not in (np.float32, np.float64):
-        raise ValueError(f"dtype must be 'float32' or 'float64', not {dtype!r}")
+        raise ValueError(f"dtype must be 'float32' or 'float64', not {shown(dtype)}")
     return found
 
 
@@ -63,9 +72,15 @@ def numeric(data: object, name: str) -> np.ndarray:
         array = np.asarray(data)
     except ValueError:
         raise ValueError(f"{name} is not rectangular: its rows differ in length") from None
+    if array.dtype.kind == "O" and hasattr(data, "dtypes"):
+        # A pandas table with columns of several types, booleans beside floats for example, comes as objects.
+        columns = np.ravel(np.array(data.dtypes, dtype=object))
+        if all(column.kind in "buif" for column in columns):
+            array = data.to_numpy(np.float64, na_value=np.nan)
     if array.dtype.kind in "buif":
         return array
-    kind = {"c": "complex numbers", "O": "objects", "M": "dates", "m": "time differences"}.get(array.dtype.kind, "text")
+    kinds = {"c": "complex numbers", "O": "objects", "M": "dates", "m": "time differences", "V": "records"}
+    kind = kinds.get(array.dtype.kind, "text")
     raise TypeError(f"{name} holds {kind} (dtype {array.dtype}), but must hold real numbers")
 
 

@@ -21,6 +21,7 @@ from minidl.engines import ENGINES, get_engine, why_not
 CURVE_TOLERANCE = 1e-4
 TEST_SIZE = 0.25
 LEAST_ROWS = 10
+BUDGETS = {"epoch": 2.0, "one_row": 1.0, "test_set": 1.0, "operation": 0.2}  # seconds of timing, all engines together
 UNITS = {"ulp": "ulp", "product": "u |A||B|", "relative": "u max|C|"}
 
 
@@ -74,7 +75,7 @@ def read_csv(path: str, target: str | None) -> tuple[str, np.ndarray, np.ndarray
     import pandas as pd
 
     if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no file {path!r}" if not Path(path).exists() else f"{path!r} is no file")
+        raise OSError(f"{path!r} is not a file" if Path(path).exists() else f"there is no file {path!r}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -82,7 +83,9 @@ def read_csv(path: str, target: str | None) -> tuple[str, np.ndarray, np.ndarray
     except pd.errors.EmptyDataError:
         raise ValueError(f"{path!r} is empty") from None
     except (pd.errors.ParserError, pd.errors.ParserWarning):
-        raise ValueError(f"{path!r} is not a table: a row has more fields than the header") from None
+        raise ValueError(
+            f"{path!r} cannot be read as a table: a row has more fields than the header, or a quote is not closed"
+        ) from None
     except UnicodeDecodeError:
         raise ValueError(f"{path!r} is no CSV in UTF-8; save it as that") from None
     columns = [str(column) for column in table.columns]
@@ -165,7 +168,6 @@ def compare(settings: Settings, task: Data, engines: list[str], reasons: dict[st
         for name in engines:
             if name not in models:
                 report["engines"][name]["reason"] = "interrupted before its training had finished"
-    report["machine"] = machine.facts()
     return report
 
 
@@ -176,7 +178,7 @@ def outline(settings: Settings, task: Data, engines: list[str], reasons: dict[st
         "interrupted": False,
         "problems": [],
         "settings": dataclasses.asdict(settings) | {"data": task.name, "engines": engines},
-        "machine": {},
+        "machine": machine.facts(),
         "data": {
             "name": task.name,
             "target": task.target,
@@ -289,7 +291,7 @@ def time_models(settings: Settings, task: Data, models: dict[str, Sequential], r
                     calls,
                     validate=validators[what],
                     prepare=prepare if what == "epoch" else None,
-                    budget_seconds=2 if what == "epoch" else 1,
+                    budget_seconds=BUDGETS[what],
                 )
             except timing.Disagreement as error:
                 report["problems"].append(f"{what.replace('_', ' ')}: {error}")
@@ -377,7 +379,7 @@ def check_formula(name: str, engines: list[str], problems: list[str]) -> dict[st
         timing.close()({engine: operations.call(get_engine(engine), name, arguments) for engine in engines})
 
     try:
-        found = timing.compare(rivals, validate=agree, budget_seconds=0.2)
+        found = timing.compare(rivals, validate=agree, budget_seconds=BUDGETS["operation"])
     except timing.Disagreement as error:
         problems.append(f"{name}: {error}")
         return entries

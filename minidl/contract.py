@@ -10,8 +10,10 @@ one counter-based generator, the same bits in every engine, all in unsigned 64-b
 
     mix(h):  h = (h ^ (h >> 30)) * 0xBF58476D1CE4E5B9;  h = (h ^ (h >> 27)) * 0x94D049BB133111EB;  h ^ (h >> 31)
     key   =  mix(mix(mix(seed) + step) + layer)
-    bits  =  mix(key + (index + 1) * 0x9E3779B97F4A7C15)         index = r * width + k
+    bits  =  mix(key + (index + 1) * 0x9E3779B97F4A7C15)         index = first + r * width + k
     keep  =  (bits >> 40) >= rate * 2^24
+
+with ``first`` = 0 for a whole batch; a part of a batch that begins at its row f is given f * width.
 
 (the SplitMix64 generator of Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
 """
@@ -115,7 +117,7 @@ def _penalty(name: str) -> list[Operation]:
     ]
 
 
-_DROPOUT = ("rate, seed, step, layer, out=None)", "(n, i) -> (n, i)", "dropout", "ulp", 1.5)
+_DROPOUT = ("rate, seed, step, layer, first=0, out=None)", "(n, i) -> (n, i)", "dropout", "ulp", 1.5)
 _ADAM = "learning_rate, beta_1, beta_2, epsilon"
 
 OPERATIONS = {

@@ -1,4 +1,4 @@
-"""Data in, arrays out: the data set that is shipped, reading a CSV, and parting rows for training and testing."""
+"""Data in, arrays out: the data set that is shipped, and parting rows for training and testing."""
 
 from __future__ import annotations
 

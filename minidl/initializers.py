@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minidl.checks import did_you_mean
+from minidl.checks import did_you_mean, shown
 
 Initializer = Callable[[tuple[int, ...], np.random.Generator], np.ndarray]
 
@@ -73,4 +73,4 @@ def get(initializer: str | Initializer) -> Initializer:
         return initializer
     if isinstance(initializer, str) and initializer in INITIALIZERS:
         return INITIALIZERS[initializer]
-    raise ValueError(f"unknown initializer {initializer!r}; {did_you_mean(initializer, INITIALIZERS)}")
+    raise ValueError(f"unknown initializer {shown(initializer)}; {did_you_mean(initializer, INITIALIZERS)}")

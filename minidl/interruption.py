@@ -7,7 +7,7 @@ import threading
 
 
 class Interruption:
-    """While it is entered, the first Ctrl-C waits for ``check``; a second one takes effect at once."""
+    """While it is entered, the first Ctrl-C waits for ``check`` or the end; a second one takes effect at once."""
 
     def __init__(self):
         self.came, self.before = False, None
@@ -21,9 +21,11 @@ class Interruption:
             self.before = signal.signal(signal.SIGINT, self.note)
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type | None, *error: object) -> None:
         if self.before is not None:
             signal.signal(signal.SIGINT, self.before)
+        if kind is None:
+            self.check()  # one that came after the last check is not lost
 
     def note(self, number: int, frame: object) -> None:
         if self.came:

@@ -21,7 +21,7 @@ class Layer:
 
     def __init__(self, name: str | None = None, trainable: bool = True, input_shape: tuple[int, ...] | None = None):
         if name is not None and (not isinstance(name, str) or not name):
-            raise TypeError(f"a layer's name must be a text, not {name!r}")
+            raise TypeError(f"a layer's name must be a text, not {checks.shown(name)}")
         self.name = name
         self.trainable = checks.truth(trainable, "trainable")
         self.inputs = self._inputs_of(input_shape)
@@ -35,7 +35,9 @@ class Layer:
         if isinstance(input_shape, int):
             input_shape = (input_shape,)
         if not isinstance(input_shape, tuple | list) or len(input_shape) != 1:
-            raise ValueError(f"input_shape must hold one number, the features of a row, as (10,); not {input_shape!r}")
+            raise ValueError(
+                f"input_shape must hold one number, the features of a row, as (10,); not {checks.shown(input_shape)}"
+            )
         return checks.whole_number(input_shape[0], "input_shape", 1)
 
     @property
@@ -48,6 +50,17 @@ class Layer:
         if self.inputs is not None and self.inputs != inputs:
             raise ValueError(f"the layer {self.name!r} takes {self.inputs} features, but is given {inputs}")
         self.inputs, self.built = inputs, True
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Values given to an array go into it, so that it stays a view of the model's parameters."""
+        if name in self.arrays and name in vars(self):
+            fill([getattr(self, name)], [value], f"the layer {self.name!r}", [name])
+        else:
+            super().__setattr__(name, value)
+
+    def bind(self, array: str, view: np.ndarray) -> None:
+        """Make this attribute the view."""
+        vars(self)[array] = view
 
     def learns(self, array: str) -> bool:
         """Whether training changes this array."""
@@ -63,7 +76,9 @@ class Layer:
         return [array.copy() for array in self.weights]
 
     def set_weights(self, weights: list) -> None:
-        """Put these values into its arrays; ValueError where number or shapes differ."""
+        """Put these values into its arrays; ValueError where number or shapes differ, and then nothing is changed."""
+        if not self.built:
+            raise RuntimeError(f"the layer {self.name!r} has no weights yet: it gets them when its model is built")
         fill(self.weights, weights, f"the layer {self.name!r}")
 
     def operations(self, places: dict[str, int], dropouts: int) -> list[tuple]:
@@ -98,12 +113,13 @@ class Dense(Layer):
         super().__init__(name, trainable, input_shape)
         self.units = checks.whole_number(units, "units", 1)
         if activation is not None and (not isinstance(activation, str) or activation not in ACTIVATIONS):
-            raise ValueError(f"unknown activation {activation!r}; {checks.did_you_mean(activation, ACTIVATIONS)}")
+            raise ValueError(
+                f"unknown activation {checks.shown(activation)}; {checks.did_you_mean(activation, ACTIVATIONS)}"
+            )
         self.activation = activation or "linear"
         self.use_bias = checks.truth(use_bias, "use_bias")
-        self.kernel_initializer = kernel_initializer
-        self.bias_initializer = bias_initializer
-        self._draw_W, self._draw_b = initializers.get(kernel_initializer), initializers.get(bias_initializer)
+        initializers.get(kernel_initializer), initializers.get(bias_initializer)  # unknown ones are refused here
+        self.kernel_initializer, self.bias_initializer = kernel_initializer, bias_initializer
         self.kernel_regularizer = regularizers.get(kernel_regularizer)
 
     @property
@@ -111,9 +127,10 @@ class Dense(Layer):
         return self.units
 
     def build(self, inputs: int, rng: np.random.Generator) -> None:
+        W = drawn(self.kernel_initializer, (inputs, self.units), rng)
+        b = drawn(self.bias_initializer, (self.units,), rng) if self.use_bias else np.zeros(self.units)
         super().build(inputs, rng)
-        self.W = drawn(self._draw_W, (inputs, self.units), rng)
-        self.b = drawn(self._draw_b, (self.units,), rng) if self.use_bias else np.zeros(self.units)
+        self.W, self.b = W, b
 
     def learns(self, array: str) -> bool:
         return self.trainable and (array == "W" or self.use_bias)
@@ -167,9 +184,18 @@ class Normalization(Layer):
         if not self.built:
             self.build(X.shape[1], np.random.default_rng(0))
         # Counted from the first row, so that a constant column has exactly its value as mean and 0 as variance.
-        shifted = X - X[0]
-        mean = shifted.mean(axis=0)
-        self.mean[:], self.variance[:] = X[0] + mean, np.square(shifted - mean).mean(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            shifted = X - X[0]
+            mean = shifted.mean(axis=0)
+            found = np.stack([X[0] + mean, np.square(shifted - mean).mean(axis=0)])
+            fits = np.isfinite(found.astype(self.mean.dtype)).all(axis=0)
+        if not fits.all():
+            column = int(np.argmin(fits))
+            raise ValueError(
+                f"the values in column {column} of X (counted from 0) are too large: their variance "
+                f"{found[1, column]:g} or mean {found[0, column]:g} does not fit {self.mean.dtype}; scale them down"
+            )
+        self.mean[:], self.variance[:] = found
         self.adapted = True
 
     def set_weights(self, weights: list) -> None:
@@ -181,24 +207,28 @@ class Normalization(Layer):
         return [(c.NORMALIZATION, 0, self.inputs, self.inputs, first, second, 0, 0, 0)]
 
 
-def drawn(draw: initializers.Initializer, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+def drawn(
+    initializer: str | initializers.Initializer, shape: tuple[int, ...], rng: np.random.Generator
+) -> np.ndarray:
     """Initial values in float64, whichever dtype the model has, so that the same seed gives the same ones."""
-    values = np.asarray(draw(shape, rng), dtype=np.float64)
+    values = np.asarray(initializers.get(initializer)(shape, rng), dtype=np.float64)
     if values.shape != shape:
         raise ValueError(f"an initializer returned the shape {values.shape} where {shape} was asked for")
     return values
 
 
-def fill(arrays: list[np.ndarray], values: list, whose: str) -> None:
+def fill(arrays: list[np.ndarray], values: list, whose: str, names: list[str] | None = None) -> None:
     """Copy each value into its array, all of them or none."""
-    values = list(values)
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"the weights of {whose} must be a list of arrays, not {checks.shown(values)}")
+    names = names or [f"weights[{place}]" for place in range(len(arrays))]
     if len(values) != len(arrays):
         raise ValueError(f"{whose} has {len(arrays)} weight arrays, but {len(values)} are given")
-    checked = []
-    for place, (array, value) in enumerate(zip(arrays, values, strict=True)):
-        value = checks.numeric(value, f"weights[{place}]")
+    checked = []  # copies, since a value may be a view of another of these arrays
+    for name, array, value in zip(names, arrays, values, strict=True):
+        value = checks.numeric(value, name)
         if value.shape != array.shape:
-            raise ValueError(f"weights[{place}] of {whose} has the shape {array.shape}, but is given {value.shape}")
-        checked.append(checks.clean(value, f"weights[{place}]", array.dtype))
+            raise ValueError(f"{name} of {whose} has the shape {array.shape}, but is given {value.shape}")
+        checked.append(checks.clean(value, name, array.dtype).copy())
     for array, value in zip(arrays, checked, strict=True):
         array[:] = value

@@ -134,4 +134,4 @@ def get(loss: str | Loss) -> Loss:
         return loss
     if isinstance(loss, str) and loss.lower() in LOSSES:
         return LOSSES[loss.lower()]()
-    raise ValueError(f"unknown loss {loss!r}; {checks.did_you_mean(loss, LOSSES)}")
+    raise ValueError(f"unknown loss {checks.shown(loss)}; {checks.did_you_mean(loss, LOSSES)}")

@@ -10,7 +10,6 @@ from sympy.printing.mathml import MathMLPresentationPrinter
 from minidl.formulas import Formula
 
 NAMES = {"ell": "ℓ"}  # letters that SymPy has no character for
-INVISIBLE_TIMES = "&#x2062;"
 
 
 class Printer(MathMLPresentationPrinter):
@@ -40,12 +39,36 @@ class Printer(MathMLPresentationPrinter):
         name = self._print(sp.Symbol(call.func.__name__))
         return self.tag("mrow", name, self._paren_comma_separated(*call.args))
 
+    def _print_KroneckerDelta(self, delta: sp.Expr) -> Element:
+        return self.tag("msub", self.tag("mi", "δ"), self.tag("mrow", *map(self._print, delta.args)))
+
+    def _print_Max(self, largest: sp.Max) -> Element:
+        return self.tag("mrow", self.tag("mi", "max"), self._paren_comma_separated(*largest.args))
+
     def _print_Piecewise(self, piecewise: sp.Piecewise) -> Element:
         rows = []
         for value, condition in piecewise.args:
             when = self.tag("mtext", "otherwise") if condition == sp.true else self._print(condition)
             rows.append(self.tag("mtr", self.tag("mtd", self._print(value)), self.tag("mtd", when)))
         return self.tag("mrow", self.tag("mo", "{"), self.tag("mtable", *rows))
+
+    def _print_Mul(self, product: sp.Mul) -> Element:
+        if product.could_extract_minus_sign():
+            return self.tag("mrow", self.tag("mo", "-"), self._print(-product))
+        over, under = sp.fraction(product, exact=True)  # exact: e^-z stays a factor above the line
+        if under != 1:
+            return self.tag("mfrac", self._print(over), self._print(under))
+        row = self.tag("mrow")
+        factors = sorted(product.as_ordered_factors(), key=is_composed)  # Y ln P, not ln P Y
+        for place, factor in enumerate(factors):
+            if place > 0:
+                named = isinstance(factor, sp.Function) and not isinstance(factor, sp.exp)
+                row.appendChild(self.tag("mspace") if named else self.tag("mo", "\u2062"))
+                if named:
+                    row.lastChild.setAttribute("width", "0.17em")
+            open_ended = factor.is_Add or (isinstance(factor, sp.Sum) and factor is not factors[-1])
+            row.appendChild(self.parenthesized(self._print(factor)) if open_ended else self._print(factor))
+        return row
 
     def _print_Sum(self, total: sp.Sum) -> Element:
         (index, first, last), term = total.limits[0], self._print(total.function)
@@ -65,9 +88,13 @@ class Printer(MathMLPresentationPrinter):
 
 def markup(expression: sp.Expr) -> str:
     """An expression, in whichever order of terms puts fewer minus signs in front."""
-    settings = {"ln_notation": True, "mul_symbol": INVISIBLE_TIMES}
-    printed = (Printer(settings | {"order": order}).doprint(expression) for order in ("rev-lex", None))
-    return min(printed, key=lambda text: text.count("<mrow><mo>-</mo>"))
+    printed = (Printer({"ln_notation": True, "order": order}).doprint(expression) for order in ("rev-lex", None))
+    return min(printed, key=lambda text: text.count("<mrow><mo>-</mo>")).replace("<mo>-</mo>", "<mo>−</mo>")
+
+
+def is_composed(factor: sp.Expr) -> bool:
+    """Whether a factor is more than letters and numbers: those stand in front of it."""
+    return bool(factor.atoms(sp.Function, sp.Sum))
 
 
 def equation(left: str, right: str) -> str:

@@ -91,9 +91,11 @@ def check(metrics: object) -> list[str | Metric]:
         return []
     if isinstance(metrics, str | Metric):
         metrics = [metrics]
+    if not isinstance(metrics, list | tuple):
+        raise TypeError(f"metrics must be a list of names such as ['accuracy'], not {checks.shown(metrics)}")
     for metric in metrics:
         if not isinstance(metric, Metric) and not (isinstance(metric, str) and metric.lower() in METRICS):
-            raise ValueError(f"unknown metric {metric!r}; {checks.did_you_mean(metric, METRICS)}")
+            raise ValueError(f"unknown metric {checks.shown(metric)}; {checks.did_you_mean(metric, METRICS)}")
     return list(metrics)
 
 

@@ -12,8 +12,8 @@ from minidl import checks, losses, metrics, optimizers, seeds
 from minidl import contract as c
 from minidl.engines import get_engine, why_not
 from minidl.interruption import Interruption
-from minidl.layers import Layer, Normalization, fill
-from minidl.program import Program, flatten
+from minidl.layers import Dense, Layer, Normalization, fill
+from minidl.program import Program, bind, flatten
 from minidl.progress import Progress, resolve
 
 RANGE = 2e9  # floating-point operations trained in one call of the engine: a second in NumPy, a fraction of one in Numba
@@ -43,6 +43,8 @@ class Sequential:
         self._engine = None
         self._dtype = np.dtype(np.float32)
         self._optimizer: optimizers.Optimizer | None = None
+        if not isinstance(layers, list | tuple | None):
+            raise TypeError(f"layers must be a list of layers, not {checks.shown(layers)}")
         for layer in layers or []:
             self.add(layer)
 
@@ -51,29 +53,23 @@ class Sequential:
     def add(self, layer: Layer) -> None:
         """Put a layer at the end. RuntimeError once the model is compiled; ValueError for a layer of another model."""
         if not isinstance(layer, Layer):
-            raise TypeError(f"a model is made of layers such as minidl.Dense(10), not of {layer!r}")
+            raise TypeError(f"a model is made of layers such as minidl.Dense(10), not of {checks.shown(layer)}")
         if self._optimizer is not None:
             raise RuntimeError("the model is compiled; add all layers before compile")
         if layer.owner is not None:
             raise ValueError(f"the layer {layer.name!r} already belongs to a model; make a new one for each place")
-        if self.layers and layer.inputs is not None and self.layers[-1].outputs not in (None, layer.inputs):
-            raise ValueError(
-                f"the layer {layer.name or type(layer).__name__!r} takes {layer.inputs} features, but the layer before "
-                f"it gives {self.layers[-1].outputs}"
-            )
-        names = {other.name for other in self.layers}
-        if layer.name is None:
-            base = type(layer).__name__.lower()
-            number = sum(type(other) is type(layer) for other in self.layers)
-            layer.name = base if number == 0 else f"{base}_{number}"
-        if layer.name in names:
-            raise ValueError(f"two layers have the name {layer.name!r}")
-        layer.owner = self
+        given, names = layer.name, {other.name for other in self.layers}
+        if given in names:
+            raise ValueError(f"two layers have the name {given!r}; give each its own")
+        layer.name, layer.owner = given or free_name(layer, names), self
         self.layers.append(layer)
-        self._program = None
-        inputs = self.layers[0].inputs
-        if inputs is not None:
-            self._build(inputs)
+        try:
+            if self.layers[0].inputs is not None:
+                self._build(self.layers[0].inputs)
+        except Exception:  # the model stays as it was, and the layer is free again
+            self.layers.pop()
+            layer.name, layer.owner = given, None
+            raise
 
     @property
     def built(self) -> bool:
@@ -93,31 +89,34 @@ class Sequential:
     def _build(self, inputs: int) -> None:
         if not self.layers:
             raise RuntimeError("the model has no layers; add some first")
-        for layer in self.layers:
+        widths = [inputs]
+        for layer in self.layers:  # all are looked at before the first is built
+            if layer.inputs not in (None, widths[-1]):
+                raise ValueError(f"the layer {layer.name!r} takes {layer.inputs} features, but is given {widths[-1]}")
+            widths.append(layer.outputs or widths[-1])
+        for layer, width in zip(self.layers, widths, strict=False):
             if not layer.built:
-                layer.build(inputs, self._draw_weights)
-            elif layer.inputs != inputs:
-                raise ValueError(f"the layer {layer.name!r} takes {layer.inputs} features, but is given {inputs}")
-            inputs = layer.outputs
+                layer.build(width, self._draw_weights)
         self._flatten()
 
     def _flatten(self) -> None:
         """Make the program anew: after a change of layers, dtype, or of what is trainable."""
         program = self._program = flatten(self.layers, self._dtype, seeds.dropout_seed(self.seed))
         if self._optimizer is not None:
-            self._metrics = metrics.resolve(self._metrics_given, program.outputs)
             program.metrics = np.array([metric.code for metric in self._metrics], dtype=np.int64)
-            self._check_outputs(program)
             program.loss, program.loss_at = self._loss.head(program.table)
             program.classes = program.outputs if self._loss.takes_indices else 0
             program.optimizer = self._optimizer.code
             program.slots = np.zeros((self._optimizer.slots, program.theta.size), self._dtype)
 
-    def _check_outputs(self, program: Program) -> None:
-        if isinstance(self._loss, losses.CategoricalCrossentropy) and program.outputs < 2:
-            raise ValueError(f"{self._loss.name} chooses between classes and needs 2 outputs or more; the model has 1")
-        last = program.table[-1]
-        if c.AUC in program.metrics and (last[c.KIND] != c.ACTIVATION or last[c.WHICH] not in (c.SIGMOID, c.SOFTMAX)):
+    def _check_outputs(self, loss: losses.Loss, chosen: list[metrics.Metric]) -> None:
+        if isinstance(loss, losses.CategoricalCrossentropy) and self._outputs() < 2:
+            raise ValueError(
+                f"{loss.name} chooses between classes and needs 2 outputs or more, but the model has 1; for one "
+                "output use 'binary_crossentropy'"
+            )
+        ends = getattr(self.layers[-1], "activation", None)
+        if any(metric.code == c.AUC for metric in chosen) and ends not in ("sigmoid", "softmax"):
             raise ValueError("the metric 'auc' needs outputs in [0, 1]: end the model in a sigmoid or softmax")
 
     def _running_engine(self):
@@ -139,7 +138,7 @@ class Sequential:
         """Choose how to train: an optimizer, a loss, metrics to watch, the engine, and float32 or float64.
 
         Weights stay; what an optimizer remembered is forgotten; changes of ``layer.trainable`` take effect. Raises
-        ValueError for unknown names, RuntimeError for an engine that cannot run here.
+        ValueError for unknown names, RuntimeError for an engine that cannot run here; the model is then as before.
         """
         from minidl import metrics as metrics_  # the argument has the module's name
 
@@ -147,7 +146,9 @@ class Sequential:
         dtype, engine = checks.float_type(dtype), choose_engine(engine)
         if not self.layers:
             raise RuntimeError("the model has no layers; add some before compile")
-        self._optimizer, self._loss, self._metrics_given = optimizer, loss, given
+        chosen = metrics_.resolve(given, self._outputs())
+        self._check_outputs(loss, chosen)
+        self._optimizer, self._loss, self._metrics = optimizer, loss, chosen
         self._dtype, self._engine = dtype, engine
         if self.built:
             self._flatten()
@@ -177,11 +178,11 @@ class Sequential:
         batch_size = 32 if batch_size is None else checks.whole_number(batch_size, "batch_size", 1)
         epochs = checks.whole_number(epochs, "epochs", 0)
         split = checks.number(validation_split, "validation_split", 0, 1, below_high=True)
-        shuffle, verbose = checks.truth(shuffle, "shuffle"), resolve(verbose)
+        shuffle, verbose, callbacks = checks.truth(shuffle, "shuffle"), resolve(verbose), callbacks_.check(callbacks)
         X = checks.features(x, self._dtype, self.layers[0].inputs)
         train, validation = self._split(X, y, sample_weight, split, validation_data)
         self._prepare(train[0])
-        return self._train(*train, validation, batch_size, epochs, verbose, callbacks or [], shuffle)
+        return self._train(*train, validation, batch_size, epochs, verbose, callbacks, shuffle)
 
     def _split(self, X, y, sample_weight, split, validation_data):
         """The training data and the validation data (or None), checked: each X, y, sample_weight."""
@@ -206,27 +207,32 @@ class Sequential:
 
     def _targets(self, y, rows, outputs, name):
         y = checks.targets(y, self._dtype, rows, outputs, self._loss, name)
-        given = [metric.lower() if isinstance(metric, str) else metric.code for metric in self._metrics_given]
-        if ("auc" in given or c.AUC in given) and not self._loss.takes_indices and not np.isin(y, (0, 1)).all():
+        counts = any(metric.code == c.AUC for metric in self._metrics) and not self._loss.takes_indices
+        if counts and not np.isin(y, (0, 1)).all():
             raise ValueError(f"the metric 'auc' needs labels of 0 and 1, but {name} holds others")
         return y
 
     def _outputs(self) -> int:
         """The model's number of outputs, which needs no weights to be known."""
-        known = [layer.outputs for layer in self.layers if layer.outputs is not None]
-        if not known:
-            raise RuntimeError("the model has no Dense layer, so there is nothing to train")
-        return known[-1]
+        units = [layer.units for layer in self.layers if isinstance(layer, Dense)]
+        if not units:
+            raise RuntimeError("the model has no Dense layer, so there is nothing to train; add one before compile")
+        return units[-1]
 
     def _prepare(self, X: np.ndarray) -> None:
         """Build the model for these training rows, and let a fresh normalization see them."""
+        fresh = [
+            layer
+            for layer in self.layers
+            if isinstance(layer, Normalization) and layer.trainable and not layer.adapted
+        ]
+        for layer in fresh:
+            if layer is not self.layers[0]:
+                raise RuntimeError(f"the layer {layer.name!r} is not the first one; call its adapt before fit")
         if not self.built:
             self._build(X.shape[1])
-        for place, layer in enumerate(self.layers):
-            if isinstance(layer, Normalization) and layer.trainable and not layer.adapted:
-                if place > 0:
-                    raise RuntimeError(f"the layer {layer.name!r} is not the first one; call its adapt before fit")
-                layer.adapt(X)
+        for layer in fresh:
+            layer.adapt(X)
 
     def _train(self, X, y, weight, validation, batch_size, epochs, verbose, given_callbacks, shuffle):
         program, engine, rows = self._program, self._engine, len(X)
@@ -259,7 +265,6 @@ class Sequential:
                         progress.advance(epoch, stop)
                         if self.stop_training:
                             break
-                    interruption.check()
                     trainer.pull()
                     logs = self._logs(sums)
                     if validation is not None:
@@ -351,15 +356,15 @@ class Sequential:
 
     def set_weights(self, weights: list) -> None:
         """Put in these arrays; ValueError where their number or a shape differs, and then nothing is changed."""
-        if not self.built:
-            raise RuntimeError("the model has no weights yet: give its first layer an input_shape, or call it once")
+        self._require_built()
         fill(self.weights, weights, "the model")
         for layer in self.layers:
             if isinstance(layer, Normalization):
                 layer.adapted = True
 
     def count_params(self) -> int:
-        """How many numbers the weights are."""
+        """How many numbers the weights are; RuntimeError before they exist."""
+        self._require_built()
         return sum(array.size for array in self.weights)
 
     def summary(self) -> None:
@@ -382,6 +387,20 @@ class Sequential:
 
     # --- helpers --------------------------------------------------------------------------------------------------
 
+    def __getstate__(self) -> dict:
+        """For copy.deepcopy and pickle: the engine by its name, since it is not the model's own."""
+        return vars(self) | {"_engine": self._engine and self._engine.name}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state)
+        self._engine = self._engine and get_engine(self._engine)
+        if self.built:
+            bind(self.layers, self._program)  # a copied view is an array of its own
+
+    def _require_built(self) -> None:
+        if not self.built:
+            raise RuntimeError("the model has no weights yet: give its first layer an input_shape, or call it once")
+
     def _require_compiled(self, what: str) -> None:
         if self._optimizer is None:
             raise RuntimeError(f"the model is not compiled: call compile(optimizer, loss) before {what}")
@@ -400,6 +419,12 @@ class Sequential:
 
     def __repr__(self) -> str:
         return f"<Sequential {' -> '.join(repr(layer.name) for layer in self.layers)}>"
+
+
+def free_name(layer: Layer, taken: set[str]) -> str:
+    """The layer's kind, with the first number that makes it a name of its own: dense, dense_1, dense_2."""
+    kind = type(layer).__name__.lower()
+    return next(name for name in (kind, *(f"{kind}_{n}" for n in range(1, len(taken) + 1))) if name not in taken)
 
 
 def choose_engine(name: str):

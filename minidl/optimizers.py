@@ -111,4 +111,4 @@ def get(optimizer: str | Optimizer) -> Optimizer:
         return optimizer
     if isinstance(optimizer, str) and optimizer.lower() in OPTIMIZERS:
         return OPTIMIZERS[optimizer.lower()]()
-    raise ValueError(f"unknown optimizer {optimizer!r}; {checks.did_you_mean(optimizer, OPTIMIZERS)}")
+    raise ValueError(f"unknown optimizer {checks.shown(optimizer)}; {checks.did_you_mean(optimizer, OPTIMIZERS)}")

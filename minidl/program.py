@@ -18,13 +18,13 @@ class Program:
         taken: all of them, or all but the last activation where the loss is computed from logits.
     classes: where targets are class indices, how many there are; else 0.
     seed: of the dropout masks.
+    starts: where each array of each layer, in the layers' order, begins in the vector.
     """
 
-    def __init__(self, rows: list[tuple], parameters: np.ndarray, trainable: int, seed: int):
+    def __init__(self, rows: list[tuple], parameters: np.ndarray, trainable: int, seed: int, starts: list[int]):
         self.table = np.array([row[:6] for row in rows], dtype=np.int64).reshape(-1, 6)
         self.numbers = np.array([row[6:] for row in rows], dtype=np.float64).reshape(-1, 3)
-        self.parameters = parameters
-        self.theta, self.state = parameters[:trainable], parameters[trainable:]
+        self.parameters, self.trainable, self.starts = parameters, trainable, starts
         self.seed, self.step = seed, 0
         self.inputs, self.outputs = int(self.table[0, c.INPUTS]), int(self.table[-1, c.OUTPUTS])
         dense = (self.table[:, c.KIND] == c.DENSE) & (
@@ -35,6 +35,16 @@ class Program:
         self.metrics = np.zeros(0, dtype=np.int64)
         self.optimizer, self.optimizer_numbers = c.SGD, np.zeros(6)
         self.slots = np.zeros((0, trainable), parameters.dtype)
+
+    @property
+    def theta(self) -> np.ndarray:
+        """The trainable parameters."""
+        return self.parameters[: self.trainable]
+
+    @property
+    def state(self) -> np.ndarray:
+        """The parameters that training does not change."""
+        return self.parameters[self.trainable :]
 
     @property
     def sums_size(self) -> int:
@@ -76,13 +86,22 @@ def flatten(layers: list, dtype: np.dtype, seed: int) -> Program:
     parameters = np.empty(int(starts[-1]), dtype)
     places: dict[tuple[int, str], int] = {}
     for (layer, array), start, size in zip(owned, starts.tolist(), sizes, strict=False):
-        old = getattr(layer, array)
-        parameters[start : start + size] = old.ravel()
-        setattr(layer, array, parameters[start : start + size].reshape(old.shape))
+        parameters[start : start + size] = getattr(layer, array).ravel()
         places[id(layer), array] = start
     trainable = sum(size for (layer, array), size in zip(owned, sizes, strict=True) if layer.learns(array))
     rows: list[tuple] = []
     for layer in layers:
         dropouts = sum(row[c.KIND] == c.DROPOUT for row in rows)
         rows += layer.operations({array: places[id(layer), array] for array in layer.arrays}, dropouts)
-    return Program(rows, parameters, trainable, seed)
+    starts = [places[id(layer), array] for layer in layers for array in layer.arrays]
+    program = Program(rows, parameters, trainable, seed, starts)
+    bind(layers, program)
+    return program
+
+
+def bind(layers: list, program: Program) -> None:
+    """Make the layers' arrays views of the program's one vector."""
+    owned = [(layer, array) for layer in layers for array in layer.arrays]
+    for (layer, array), start in zip(owned, program.starts, strict=True):
+        old = getattr(layer, array)
+        layer.bind(array, program.parameters[start : start + old.size].reshape(old.shape))

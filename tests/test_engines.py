@@ -64,6 +64,7 @@ def test_out_is_filled_and_returned(engine, name):
     arguments = operations.sample(name, "float64")
     expected = getattr(engine, name)(*arguments)
     out = np.full_like(expected, np.nan)
+    arguments = (*arguments, 0) if name.startswith("dropout") else arguments  # its first entry
     returned = getattr(engine, name)(*arguments, out)
     assert np.shares_memory(returned, out)
     np.testing.assert_array_equal(out, expected)
@@ -163,6 +164,8 @@ def test_dropout_masks_are_the_specified_bits(engine):
     found = engine.dropout(np.full((7, 3), 0.7), rate, seed, step, layer)
     np.testing.assert_array_equal(found, np.where(kept, 0.7 * (1 / 0.7), 0))
     assert 0 < kept.sum() < 21
+    part = engine.dropout(np.full((5, 3), 0.7), rate, seed, step, layer, 6)  # the batch from its row 2 on
+    np.testing.assert_array_equal(part, found[2:])
 
 
 def test_dropout_keeps_its_share(engine):

@@ -16,10 +16,11 @@ PACKAGES = ("minidl", "numpy", "numba", "llvmlite")
 
 
 def facts() -> dict[str, object]:
-    """Processor, cores, threads, operating system, versions and the date; None for what cannot be known."""
+    """Processor, cores, load, threads, operating system, versions and the date; None for what cannot be known."""
     return {
         "processor": processor(),
         "cores": cores(),
+        "load": load(),
         "threads": {"numba": numba_threads(), "blas": blas_threads()},
         "blas": blas(),
         "system": f"{platform.system()} {platform.release()}",
@@ -47,6 +48,13 @@ def processor() -> str:
 def cores() -> int | None:
     """The logical cores that this process may use, which in a container can be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def load() -> float | None:
+    """How many processes have been running or waiting to, on average of the last minute; None on Windows."""
+    with contextlib.suppress(AttributeError, OSError):
+        return round(os.getloadavg()[0], 2)
+    return None
 
 
 def numba_threads() -> int | None:

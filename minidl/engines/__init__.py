@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 
-from minidl.checks import did_you_mean
+from minidl.checks import did_you_mean, shown
 from minidl.contract import OPERATIONS
 
 ENGINES = ("numpy", "numba", "cupy")
@@ -43,7 +43,7 @@ def get_engine(name: str = "auto") -> Engine:
     here: no other engine is put in its place.
     """
     if not isinstance(name, str) or name not in (*ENGINES, "auto"):
-        raise ValueError(f"unknown engine {name!r}; {did_you_mean(name, (*ENGINES, 'auto'))}")
+        raise ValueError(f"unknown engine {shown(name)}; {did_you_mean(name, (*ENGINES, 'auto'))}")
     if name == "auto":
         name = "numpy" if why_not("numba") else "numba"
     if name not in _loaded:

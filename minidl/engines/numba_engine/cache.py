@@ -14,7 +14,13 @@ from minidl import contract
 # Numba looks at the one file a function stands in. A compiled function here holds code of the files beside it, so the
 # stamp of every function is made from all of them.
 SOURCES = [*sorted(Path(__file__).parent.glob("*.py")), Path(contract.__file__)]
-STAMP = hashlib.sha256(b"".join(path.read_bytes() for path in SOURCES)).hexdigest()
+
+
+def stamp_of(sources: list[Path]) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+
+
+STAMP = stamp_of(SOURCES)
 
 
 def njit(cache: bool = True, fastmath: frozenset[str] | set[str] = frozenset({"contract"}), inline: str = "never"):
@@ -24,9 +30,10 @@ def njit(cache: bool = True, fastmath: frozenset[str] | set[str] = frozenset({"c
     once) and, where a function asks for it, ``reassoc`` (a sum may be taken in another order) are ever set: NaN and
     infinity must pass through. Division by zero gives infinity as in NumPy, and the GIL is released.
     """
+    options = {"fastmath": set(fastmath), "inline": inline, "error_model": "numpy", "nogil": True}
 
     def compiled(function):
-        dispatcher = numba.njit(fastmath=set(fastmath), error_model="numpy", nogil=True, no_cfunc_wrapper=True, inline=inline)(function)
+        dispatcher = numba.njit(no_cfunc_wrapper=True, **options)(function)
         if cache:
             try:
                 dispatcher._cache = Cache(function)
@@ -58,6 +65,13 @@ class Cache(FunctionCache):
 
     def save_overload(self, signature, compiled):
         try:
+            super().save_overload(signature, compiled)
+        except Exception:  # saving reads the index first: a damaged one is begun anew
+            self.save_anew(signature, compiled)
+
+    def save_anew(self, signature, compiled):
+        try:
+            self.flush()
             super().save_overload(signature, compiled)
         except OSError as error:
             say_once("uncached", f"minidl: compiled code cannot be kept ({error}); it is compiled in every run")

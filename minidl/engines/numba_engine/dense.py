@@ -1,39 +1,23 @@
-"""The dense layer in Numba: one matrix product forward, two and a sum backward, as loops in two orders.
+"""The dense layer in Numba: one matrix product forward, two and a sum backward.
 
-What decides is how often the same numbers travel between memory and registers. ``dense`` and ``dense_backward_W`` go
-along the rows of W, eight of them at a time, so that an output entry is loaded and stored once for eight
-multiplications. ``dense_backward_x`` needs scalar products of rows; there 4 x 4 running sums stay in registers and
-each loaded number is used four times (the sums may be taken in vector order: ``reassoc``).
+``dense`` and ``dense_backward_W`` go through the tiles of gemm.py. ``dense_backward_x`` needs scalar products of rows;
+there plain loops do: 4 x 4 running sums stay in registers, each loaded number is used four times, and the compiler
+may take the sums in vector order (``reassoc``).
 """
 
 import numpy as np
 
 from minidl.engines.numba_engine.cache import njit
+from minidl.engines.numba_engine.gemm import add_product
 
 
 @njit(cache=True)
 def dense(x, W, b, out=None):
     out = np.empty((x.shape[0], W.shape[1]), x.dtype) if out is None else out
-    for r in range(x.shape[0]):
-        out_r = out[r]
-        for u in range(b.size):
-            out_r[u] = b[u]
-    whole = W.shape[0] - W.shape[0] % 8
-    for k in range(0, whole, 8):
-        for r in range(x.shape[0]):
-            out_r = out[r]
-            x0, x1, x2, x3 = x[r, k], x[r, k + 1], x[r, k + 2], x[r, k + 3]
-            x4, x5, x6, x7 = x[r, k + 4], x[r, k + 5], x[r, k + 6], x[r, k + 7]
-            for u in range(out_r.size):
-                out_r[u] += (
-                    x0 * W[k, u] + x1 * W[k + 1, u] + x2 * W[k + 2, u] + x3 * W[k + 3, u]
-                    + x4 * W[k + 4, u] + x5 * W[k + 5, u] + x6 * W[k + 6, u] + x7 * W[k + 7, u]
-                )  # fmt: skip
-    for k in range(whole, W.shape[0]):
-        for r in range(x.shape[0]):
-            out_r, x0 = out[r], x[r, k]
-            for u in range(out_r.size):
-                out_r[u] += x0 * W[k, u]
+    for r in range(out.shape[0]):
+        for u in range(out.shape[1]):
+            out[r, u] = b[u]
+    add_product(out, x.reshape(-1), x.shape[1], 1, W)
     return out
 
 
@@ -81,25 +65,10 @@ def scalar_products(dz, W, out, first_row, last_row, first_input):
 @njit(cache=True)
 def dense_backward_W(x, dz, out=None):
     out = np.empty((x.shape[1], dz.shape[1]), x.dtype) if out is None else out
-    out_ = out.reshape(-1)
-    for e in range(out_.size):
-        out_[e] = 0
-    whole = x.shape[0] - x.shape[0] % 8
-    for r in range(0, whole, 8):
-        for k in range(x.shape[1]):
-            out_k = out[k]
-            x0, x1, x2, x3 = x[r, k], x[r + 1, k], x[r + 2, k], x[r + 3, k]
-            x4, x5, x6, x7 = x[r + 4, k], x[r + 5, k], x[r + 6, k], x[r + 7, k]
-            for u in range(out_k.size):
-                out_k[u] += (
-                    x0 * dz[r, u] + x1 * dz[r + 1, u] + x2 * dz[r + 2, u] + x3 * dz[r + 3, u]
-                    + x4 * dz[r + 4, u] + x5 * dz[r + 5, u] + x6 * dz[r + 6, u] + x7 * dz[r + 7, u]
-                )  # fmt: skip
-    for r in range(whole, x.shape[0]):
-        for k in range(x.shape[1]):
-            out_k, x0 = out[k], x[r, k]
-            for u in range(out_k.size):
-                out_k[u] += x0 * dz[r, u]
+    for k in range(out.shape[0]):
+        for u in range(out.shape[1]):
+            out[k, u] = 0
+    add_product(out, x.reshape(-1), 1, x.shape[1], dz)
     return out
 
 

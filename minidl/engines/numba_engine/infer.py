@@ -22,7 +22,7 @@ from minidl.contract import (
     SECOND,
     WHICH,
 )
-from minidl.engines.numba_engine import activations, losses, metrics
+from minidl.engines.numba_engine import activations, losses, metrics, threads
 from minidl.engines.numba_engine.activations import linear
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.dense import dense
@@ -57,8 +57,8 @@ def view(buffer, start, rows, columns):
 
 
 @njit(cache=True, inline="always")
-def forward(table, numbers, parameters, x, work, places, training, seed, step):
-    """Run every operation on x (n, i), each into its place in ``work``."""
+def forward(table, numbers, parameters, x, work, places, training, seed, step, first):
+    """Run every operation on x (n, i), each into its place in ``work``; x begins with the row ``first`` of its batch."""
     rows = x.shape[0]
     for p in range(table.shape[0]):
         if p > 0:
@@ -74,7 +74,7 @@ def forward(table, numbers, parameters, x, work, places, training, seed, step):
             mean, variance = parameters[start : start + x.shape[1]], parameters[second : second + x.shape[1]]
             normalization(x, mean, variance, y)
         elif training:
-            dropout(x, numbers[p, RATE], seed, step, table[p, WHICH], y)
+            dropout(x, numbers[p, RATE], seed, step, table[p, WHICH], first * table[p, INPUTS], y)
         else:
             linear(x, y)
 
@@ -93,15 +93,17 @@ def penalty(table, numbers, parameters):
 
 
 @njit(cache=True, inline="always")
-def add_up(loss, chosen, y, given, p, sample_weight, penalty_now, row_values, sums):
-    """Add a batch's loss (from what it is ``given``) and metrics (from the predictions p) to the sums."""
-    rows = y.shape[0]
+def add_up(loss, chosen, y, given, p, sample_weight, rows, row_values, sums):
+    """Add the loss (from what it is ``given``) and metrics (from the predictions p) to the sums.
+
+    ``rows`` are the places of these rows in ``sample_weight``, which is empty where all weigh the same.
+    """
     forward_loss(loss, y, given, row_values)
     total = 0.0
-    for r in range(rows):
-        total += row_values[r] * sample_weight[r] if sample_weight.size > 0 else row_values[r]
-    sums[ROWS] += rows
-    sums[LOSS] += total + rows * penalty_now
+    for r in range(rows.size):
+        total += row_values[r] * sample_weight[rows[r]] if sample_weight.size > 0 else row_values[r]
+    sums[ROWS] += rows.size
+    sums[LOSS] += total
     place = FIRST_METRIC
     for metric in chosen:
         if metric == AUC:
@@ -109,7 +111,7 @@ def add_up(loss, chosen, y, given, p, sample_weight, penalty_now, row_values, su
             place += 2 * AUC_BINS
         else:
             forward_metric(metric, y, p, row_values)
-            for r in range(rows):
+            for r in range(rows.size):
                 sums[place] += row_values[r]
             place += 1
 
@@ -129,37 +131,44 @@ def targets(classes, y, out):
 
 
 @njit(cache=True)
-def predict_rows(table, numbers, parameters, X, work, places, out):
+def predict_rows(table, numbers, parameters, X, work, places, out, thread, threads):
+    """Each thread takes every so-manieth chunk of rows, and has a row of ``work`` to itself."""
     last = table.shape[0]
-    for start in range(0, X.shape[0], CHUNK):
+    for start in range(thread * CHUNK, X.shape[0], threads * CHUNK):
         x = X[start : min(start + CHUNK, X.shape[0])]
-        forward(table, numbers, parameters, x, work, places, False, 0, 0)
-        linear(view(work, places[last], x.shape[0], out.shape[1]), out[start : start + x.shape[0]])
+        forward(table, numbers, parameters, x, work[thread], places, False, 0, 0, 0)
+        linear(view(work[thread], places[last], x.shape[0], out.shape[1]), out[start : start + x.shape[0]])
 
 
 @njit(cache=True)
 def evaluate_rows(
     table, numbers, parameters, loss, loss_at, classes, chosen, X, y, sample_weight, work, places, goal, row_values, sums
 ):
-    last = table.shape[0]
-    penalty_now = penalty(table, numbers, parameters)
-    for start in range(0, X.shape[0], CHUNK):
-        x = X[start : min(start + CHUNK, X.shape[0])]
-        rows = x.shape[0]
-        goal_now, weight = goal[:rows], sample_weight[start : start + rows]
-        targets(classes, y[start : start + rows], goal_now)
-        forward(table, numbers, parameters, x, work, places, False, 0, 0)
-        given = view(work, places[loss_at], rows, goal.shape[1])
-        p = view(work, places[last], rows, goal.shape[1])
-        add_up(loss, chosen, goal_now, given, p, weight, penalty_now, row_values, sums)
+    last, outputs = table.shape[0], goal.shape[1]
+    for start in range(0, X.shape[0], goal.shape[0]):
+        rows = np.arange(start, min(start + goal.shape[0], X.shape[0]))
+        goal_now = goal[: rows.size]
+        targets(classes, y[start : start + rows.size], goal_now)
+        forward(table, numbers, parameters, X[start : start + rows.size], work, places, False, 0, 0, 0)
+        given, p = view(work, places[loss_at], rows.size, outputs), view(work, places[last], rows.size, outputs)
+        add_up(loss, chosen, goal_now, given, p, sample_weight, rows, row_values[: rows.size], sums)
+    sums[LOSS] += X.shape[0] * penalty(table, numbers, parameters)
 
 
 def predict(program, X, out=None):
     """The model's output for each row of X: (n, i) -> (n, o)."""
     out = np.empty((len(X), program.outputs), X.dtype) if out is None else out
-    places, size = places_for(program, min(len(X), CHUNK))
-    work = np.empty(size, X.dtype)
-    predict_rows(program.table, program.numbers, program.parameters, X, work, places, out)
+    rows = min(len(X), CHUNK)
+    places, size = places_for(program, rows)
+    workers = threads.worth(program.parameters.size, len(X) // 3, -(-len(X) // rows))  # forward is a third of training
+    work = np.empty((workers, size), X.dtype)
+
+    def share(thread, threads):
+        table, numbers, parameters = program.table, program.numbers, program.parameters
+        predict_rows(table, numbers, parameters, X, work, places, out, thread, threads)
+
+    with threads.team(workers) as run:
+        run(share)
     return out
 
 

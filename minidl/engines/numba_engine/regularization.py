@@ -47,18 +47,18 @@ def mix(h):
 
 
 @njit(cache=True)
-def dropout(x, rate, seed, step, layer, out=None):
+def dropout(x, rate, seed, step, layer, first=0, out=None):
     out = np.empty_like(x) if out is None else out
     x_, out_ = x.reshape(-1), out.reshape(-1)
     key = mix(mix(mix(np.uint64(seed)) + np.uint64(step)) + np.uint64(layer))
     threshold = np.uint64(math.ceil(rate * 2.0**24))
     scale, zero = x.dtype.type(1 / (1 - rate)), x.dtype.type(0)
     for e in range(x_.size):
-        bits = mix(key + np.uint64(e + 1) * np.uint64(0x9E3779B97F4A7C15))
+        bits = mix(key + np.uint64(first + e + 1) * np.uint64(0x9E3779B97F4A7C15))
         out_[e] = x_[e] * (scale if (bits >> np.uint64(40)) >= threshold else zero)
     return out
 
 
 @njit(cache=True)
-def dropout_backward(dy, rate, seed, step, layer, out=None):
-    return dropout(dy, rate, seed, step, layer, out)
+def dropout_backward(dy, rate, seed, step, layer, first=0, out=None):
+    return dropout(dy, rate, seed, step, layer, first, out)

@@ -26,18 +26,18 @@ def mix(h):
     return h ^ (h >> np.uint64(31))
 
 
-def keep_mask(shape, rate, seed, step, layer):
+def keep_mask(shape, rate, seed, step, layer, first=0):
     # Arrays of one entry rather than scalars: they wrap around without a warning.
     seed, step, layer = (np.array([number], dtype=np.uint64) for number in (seed, step, layer))
     key = mix(mix(mix(seed) + step) + layer)
-    index = np.arange(1, np.prod(shape) + 1, dtype=np.uint64).reshape(shape)
+    index = np.arange(first + 1, first + np.prod(shape) + 1, dtype=np.uint64).reshape(shape)
     return (mix(key + index * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)) >= rate * 2**24
 
 
-def dropout(x, rate, seed, step, layer, out=None):
-    kept = keep_mask(x.shape, rate, seed, step, layer)
+def dropout(x, rate, seed, step, layer, first=0, out=None):
+    kept = keep_mask(x.shape, rate, seed, step, layer, first)
     return np.multiply(x, kept * x.dtype.type(1 / (1 - rate)), out=out)
 
 
-def dropout_backward(dy, rate, seed, step, layer, out=None):
-    return dropout(dy, rate, seed, step, layer, out=out)
+def dropout_backward(dy, rate, seed, step, layer, first=0, out=None):
+    return dropout(dy, rate, seed, step, layer, first, out)

@@ -1,0 +1,174 @@
+"""The command ``minidl``. What a command needs is imported when it runs, so that ``minidl --version`` is quick."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from minidl import __version__
+
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, without the usage around it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; its exit code: 0 done, 1 the data or the model will not do, 2 wrong usage, 130 after Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):  # where a terminal lacks a character, it shows "?" instead of failing
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="replace")
+    parser, commands = make_parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return OK
+    if unknown:
+        known = [f"--{name.replace('_', '-')}" for name in vars(options)]
+        hint = f"; {nearest(unknown[0], known)}" if unknown[0].startswith("-") else ""
+        commands[options.command].error(f"unexpected argument {unknown[0]!r}{hint}")
+    try:
+        return options.run(options, commands[options.command])
+    except KeyboardInterrupt:
+        return failed(options.command, "interrupted", INTERRUPTED)
+    except (ValueError, RuntimeError, OSError) as error:
+        return failed(options.command, str(error))
+    except MemoryError as error:
+        return failed(options.command, f"the memory does not suffice ({error}); try a smaller network or smaller data")
+
+
+def make_parser() -> tuple[Parser, dict[str, Parser]]:
+    """The parser of ``minidl`` and those of its commands, by name. A further command is a further line here."""
+    parser = Parser(
+        prog="minidl",
+        description="Multi-layer perceptrons, formula by formula, on NumPy, Numba and CuPy.",
+        epilog="minidl COMMAND --help explains a command.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"minidl {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    add_compare(commands)
+    return parser, commands.choices
+
+
+def failed(command: str, sentence: str, code: int = FAILED) -> int:
+    print(f"minidl {command}: {' '.join(sentence.split())}", file=sys.stderr)
+    return code
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    from minidl.checks import did_you_mean
+
+    return did_you_mean(name, known)
+
+
+# --- compare --------------------------------------------------------------------------------------------------------
+
+
+def add_compare(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "compare",
+        help="train one network on every engine, check every formula, time it all",
+        description=(
+            "Trains the same network, from the same weights and on the same batches, with every\n"
+            "engine; checks every formula against 40 digits; times everything side by side; and\n"
+            "writes report.html, report.png and report.json."
+        ),
+        epilog=(
+            "examples:  minidl compare\n"
+            "           minidl compare flowers.csv --target blooms --hidden 32 --epochs 50"
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )  # fmt: skip
+    parser.set_defaults(run=run_compare)
+    add = parser.add_argument
+    add("data", nargs="?", metavar="DATA.csv", help="numeric columns, one of them 0 or 1 (default: the shipped breast cancer data)")
+    add("--target", metavar="COLUMN", help="the column of DATA.csv to predict")
+    add("--hidden", type=widths, default=(64, 64), metavar="UNITS,...", help="units of each hidden layer (default: 64,64)")
+    add("--epochs", type=whole_number(1), default=10, metavar="N", help="times through the training rows (default: 10)")
+    add("--batch-size", type=whole_number(1), default=32, metavar="N", help="rows in a batch (default: 32)")
+    add("--learning-rate", type=positive, default=0.001, metavar="R", help="Adam's step size (default: 0.001)")
+    add("--engines", type=engine_names, metavar="NAME,...", help="engines to compare (default: all that can run here)")
+    add("--seed", type=whole_number(0), default=0, metavar="N", help="draws the weights, the batches and the test rows (default: 0)")
+    add("--out", default="minidl-compare", metavar="FOLDER", help="where the report is written (default: minidl-compare)")
+
+
+def run_compare(options: argparse.Namespace, parser: Parser) -> int:
+    if options.target is not None and options.data is None:
+        parser.error("--target names a column of a CSV, but no DATA.csv is given")
+    from minidl import compare, report
+
+    settings = compare.Settings(
+        data=options.data,
+        target=options.target,
+        hidden=options.hidden,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        engines=options.engines,
+        seed=options.seed,
+    )
+    task = compare.load(settings)
+    engines, reasons = compare.choose_engines(settings.engines)
+    folder = report.make_folder(options.out)
+    found = compare.compare(settings, task, engines, reasons, report.Stages())
+    if found["interrupted"]:
+        print("interrupted: writing what is finished; Ctrl-C again drops it", file=sys.stderr)
+    report.show(found, report.write(found, folder))
+    if found["interrupted"]:
+        return INTERRUPTED
+    return FAILED if found["problems"] else OK
+
+
+# --- values of options ----------------------------------------------------------------------------------------------
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """A type for argparse: a whole number from ``least`` on."""
+
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if value < least:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, not {value}")
+        return value
+
+    return convert
+
+
+def positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"must be a finite number above 0, not {text}")
+    return value
+
+
+def widths(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(whole_number(1)(part) for part in text.split(","))
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"needs the units of each hidden layer, such as 64,64, but in {text!r} {error}") from None
+
+
+def engine_names(text: str) -> tuple[str, ...]:
+    from minidl.engines import ENGINES
+
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    for name in names:
+        if name not in ENGINES:
+            raise argparse.ArgumentTypeError(f"unknown engine {name!r}; {nearest(name, ENGINES)}")
+    return names

@@ -1,0 +1,209 @@
+"""The pictures of a comparison: loss curves laid on each other, speedups, and errors against their stated bounds."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from minidl import report as words
+
+MARKERS = {"numpy": "o", "numba": "D", "cupy": "s"}
+WORST = 2  # shares of a bound are drawn up to here
+
+
+@dataclass(frozen=True)
+class Style:
+    """The colours of one theme."""
+
+    paper: str
+    ink: str
+    faint: str
+    engines: dict[str, str]
+
+
+LIGHT = Style("#ffffff", "#1c2430", "#dde2e9", {"numpy": "#2f7fc1", "numba": "#d9541e", "cupy": "#2a9d5c"})
+DARK = Style("#171c24", "#e6eaf0", "#38414e", {"numpy": "#6cb4ee", "numba": "#ff9a62", "cupy": "#5fd093"})
+
+
+def overview(report: dict) -> bytes:
+    """All panels as one PNG."""
+    heights = (4, rows_height(report))
+    with theme(LIGHT):
+        figure = Figure(figsize=(13, sum(heights)), layout="constrained")
+        above, below = figure.subfigures(2, 1, height_ratios=heights)
+        pairs = (*above.subplots(1, 2), *below.subplots(1, 2, sharey=True))
+        for axes, draw in zip(pairs, PANELS.values(), strict=True):
+            draw(axes, report, LIGHT)
+        return png(figure)
+
+
+def panel(name: str, report: dict, style: Style) -> bytes:
+    """One panel as a PNG: "loss", "speedups", "operations" or "errors"."""
+    size = (5.6, 3.5 if name in ("loss", "speedups") else rows_height(report))
+    with theme(style):
+        figure = Figure(figsize=size, dpi=150, layout="constrained")
+        PANELS[name](figure.add_subplot(), report, style)
+        return png(figure)
+
+
+def rows_height(report: dict) -> float:
+    return 1.4 + 0.19 * max(3, len(report["formulas"]))
+
+
+def theme(style: Style):
+    return rc_context({
+        "font.size": 9.5,
+        "axes.titlesize": 11,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.axisbelow": True,
+        "axes.grid": True,
+        "grid.color": style.faint,
+        "axes.edgecolor": style.faint,
+        "legend.frameon": False,
+        **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), style.paper),
+        **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), style.ink),
+    })  # fmt: skip
+
+
+def png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+# --- panels ---------------------------------------------------------------------------------------------------------
+
+
+def loss(axes: Axes, report: dict, style: Style) -> None:
+    """The training loss of each engine: wide lines below, narrow ones on top, so that equal curves are all seen."""
+    widths = {"numpy": 7, "numba": 2, "cupy": 0.9}
+    for name, entry in report["engines"].items():
+        curve = entry["history"].get("loss", [])
+        if curve:
+            color = style.engines[name]
+            axes.plot(range(1, len(curve) + 1), curve, color=color, lw=widths[name], alpha=0.4 if name == "numpy" else 1,
+                      marker=MARKERS[name] if len(curve) <= 30 else None, ms=4 if name != "numpy" else 7, label=name)  # fmt: skip
+    axes.set_title("Training loss")
+    if report["loss_curves_differ_by"] is not None:
+        found = f"largest relative difference {report['loss_curves_differ_by']:.1g}"
+        axes.annotate(found, (0.98, 0.5), xycoords="axes fraction", ha="right")
+    axes.set(xlabel="epoch", ylabel="binary cross-entropy (nats)")
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if axes.lines:
+        axes.legend()
+
+
+def speedups(axes: Axes, report: dict, style: Style) -> None:
+    """How many times faster than NumPy each engine trains and predicts; bars begin at 0."""
+    labels = [label for _, label, _ in words.MODEL_TIMES]
+    bars = [
+        (row + 0.5 * number, name, report["engines"][name]["timings"].get(what))
+        for number, name in enumerate(rivals(report))
+        for row, (what, _, _) in enumerate(words.MODEL_TIMES)
+    ]
+    bars = [(place, name, entry) for place, name, entry in bars if entry and entry["speedup_vs_numpy"]]
+    axes.set_title("Speedup over NumPy, whole network")
+    if not bars:
+        return nothing(axes)
+    for place, name, entry in bars:
+        value, (low, high) = entry["speedup_vs_numpy"], entry["speedup_interval"]
+        axes.barh(place, value, height=0.45, color=style.engines[name], xerr=[[max(0, value - low)], [max(0, high - value)]],
+                  ecolor=style.ink, capsize=3)  # fmt: skip
+        axes.annotate(f"{value:.2g}×   {words.duration(entry['seconds'])}", (max(value, high), place),
+                      xytext=(6, 0), textcoords="offset points", va="center")  # fmt: skip
+    axes.axvline(1, color=style.engines["numpy"], lw=2, label="NumPy")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.set_xlim(0, max(entry["speedup_interval"][1] for _, _, entry in bars) * 1.3)
+    axes.set_xlabel("times as fast as NumPy (95% interval within this run)")
+
+
+def operations(axes: Axes, report: dict, style: Style) -> None:
+    """The speedup of each operation, on a logarithmic axis where twice as fast and half as fast are as far from 1."""
+    axes.set_title("Speedup over NumPy, by operation")
+    names = list(report["formulas"])
+    for engine in rivals(report):
+        points = [(row, report["formulas"][name].get(engine, {}).get("speedup_vs_numpy")) for row, name in enumerate(names)]
+        points = [(row, value) for row, value in points if value]
+        for row, value in points:
+            axes.plot((1, value), (row, row), color=style.engines[engine], lw=2, alpha=0.35)
+        axes.plot([value for _, value in points], [row for row, _ in points], MARKERS[engine],
+                  color=style.engines[engine], ms=5.5, label=engine)  # fmt: skip
+    if not axes.lines:
+        return nothing(axes)
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, 0.5), max(high, 2))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.axvline(1, color=style.engines["numpy"], lw=2, label="numpy")
+    axes.set_xlabel("times as fast as NumPy (logarithmic axis)")
+    rows(axes, names)
+
+
+def errors(axes: Axes, report: dict, style: Style) -> None:
+    """The error of each operation against the oracle, as a share of the bound that its engine states."""
+    axes.set_title("Error as a share of its stated bound")
+    names = list(report["formulas"])
+    for engine in report["engines"]:
+        points = [(row, share(report["formulas"][name][engine])) for row, name in enumerate(names) if engine in report["formulas"][name]]
+        if points:
+            axes.plot([value for _, value in points], [row for row, _ in points], MARKERS[engine], ls="none", label=engine,
+                      color=style.engines[engine], ms=8 if engine == "numpy" else 4.5, alpha=0.5 if engine == "numpy" else 1)  # fmt: skip
+    if not axes.lines:
+        return nothing(axes)
+    beyond = max(max(line.get_xdata()) for line in axes.lines) > 1
+    axes.axvline(1, color=style.ink, lw=1.5, ls="--", label="bound")
+    axes.set_xlim(-0.02, WORST * 1.02 if beyond else 1.05)
+    axes.set_xlabel("largest error / stated bound (0 is exact)" + (f"; {WORST} stands for {WORST} and more" if beyond else ""))
+    rows(axes, names)
+
+
+PANELS: dict[str, Callable[[Axes, dict, Style], None]] = {
+    "loss": loss,
+    "speedups": speedups,
+    "operations": operations,
+    "errors": errors,
+}
+
+
+# --- helpers --------------------------------------------------------------------------------------------------------
+
+
+def rivals(report: dict) -> list[str]:
+    """The engines that were measured, without the yardstick."""
+    return [name for name, entry in report["engines"].items() if entry["history"] and name != "numpy"]
+
+
+def share(entry: dict) -> float:
+    """The error as a share of its bound, at most ``WORST``."""
+    error, bound = words.error_of(entry), entry["bound"]
+    if error == 0:
+        return 0
+    return min(error / bound, WORST) if error is not None and bound else WORST
+
+
+def rows(axes: Axes, names: list[str]) -> None:
+    """One row for each operation, and the legend between title and axes, where no point can be."""
+    axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], fontsize=8.5)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0.1, handlelength=1.2)
+    axes.set_title(axes.get_title(loc="left"), pad=24)
+
+
+def nothing(axes: Axes) -> None:
+    axes.text(0.5, 0.5, "nothing was measured to compare", ha="center", transform=axes.transAxes)
+    axes.set_axis_off()
