@@ -33,7 +33,7 @@ def whole_number(value: object, name: str, least: int) -> int:
 
 
 def number(value: object, name: str, low: float, high: float = math.inf, *, below_high: bool = False) -> float:
-    """The value as float; TypeError unless it is a number, ValueError unless finite and in [low, high] or [low, high)."""
+    """The value as float; TypeError unless a number, ValueError unless finite and in [low, high] or [low, high)."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, not {shown(value)}")
     try:
@@ -103,7 +103,9 @@ def clean(array: np.ndarray, name: str, dtype: np.dtype, *, finite: bool = True)
     return cleaned
 
 
-def features(x: object, dtype: np.dtype, inputs: int | None = None, name: str = "X", *, finite: bool = True) -> np.ndarray:
+def features(
+    x: object, dtype: np.dtype, inputs: int | None = None, name: str = "X", *, finite: bool = True
+) -> np.ndarray:
     """X as (rows, features); with ``inputs``, the number of features the model takes."""
     array = numeric(x, name)
     if array.ndim != 2:
@@ -119,7 +121,7 @@ def features(x: object, dtype: np.dtype, inputs: int | None = None, name: str = 
 
 
 def targets(y: object, dtype: np.dtype, rows: int, outputs: int, loss: object, name: str = "y") -> np.ndarray:
-    """y as (rows, outputs), or as (rows, 1) of class indices where the loss takes those; in the range the loss needs."""
+    """y as (rows, outputs), or as (rows, 1) of class indices where the loss takes those; in the loss's range."""
     array = numeric(y, name)
     columns = 1 if loss.takes_indices else outputs
     shape = array.shape

@@ -91,15 +91,15 @@ def add_compare(commands: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     parser.set_defaults(run=run_compare)
     add = parser.add_argument
-    add("data", nargs="?", metavar="DATA.csv", help="numeric columns, one of them 0 or 1 (default: the shipped breast cancer data)")
+    add("data", nargs="?", metavar="DATA.csv", help="numeric columns, one of them 0 or 1 (default: the shipped data)")
     add("--target", metavar="COLUMN", help="the column of DATA.csv to predict")
-    add("--hidden", type=widths, default=(64, 64), metavar="UNITS,...", help="units of each hidden layer (default: 64,64)")
+    add("--hidden", type=widths, default=(64, 64), metavar="UNITS,...", help="units of the hidden layers (default: 64,64)")
     add("--epochs", type=whole_number(1), default=10, metavar="N", help="times through the training rows (default: 10)")
     add("--batch-size", type=whole_number(1), default=32, metavar="N", help="rows in a batch (default: 32)")
     add("--learning-rate", type=positive, default=0.001, metavar="R", help="Adam's step size (default: 0.001)")
     add("--engines", type=engine_names, metavar="NAME,...", help="engines to compare (default: all that can run here)")
-    add("--seed", type=whole_number(0), default=0, metavar="N", help="draws the weights, the batches and the test rows (default: 0)")
-    add("--out", default="minidl-compare", metavar="FOLDER", help="where the report is written (default: minidl-compare)")
+    add("--seed", type=whole_number(0), default=0, metavar="N", help="of weights, batches and test rows (default: 0)")
+    add("--out", default="minidl-compare", metavar="FOLDER", help="where the report goes (default: minidl-compare)")
 
 
 def run_compare(options: argparse.Namespace, parser: Parser) -> int:
@@ -161,7 +161,7 @@ def widths(text: str) -> tuple[int, ...]:
     try:
         return tuple(whole_number(1)(part) for part in text.split(","))
     except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f"needs the units of each hidden layer, such as 64,64, but in {text!r} {error}") from None
+        raise argparse.ArgumentTypeError(f"needs units, such as 64,64, but in {text!r} {error}") from None
 
 
 def engine_names(text: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The comparison behind ``minidl compare``: one network trained by every engine, every formula checked, all of it timed."""
+"""Behind ``minidl compare``: one network trained by every engine, every formula checked, and all of it timed."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ CURVE_TOLERANCE = 1e-4
 TEST_SIZE = 0.25
 LEAST_ROWS = 10
 BUDGETS = {"epoch": 2.0, "one_row": 1.0, "test_set": 1.0, "operation": 0.2}  # seconds of timing, all engines together
+# What is timed of the whole network, and the engine's entry that gets its median.
+SUMMARIES = {"epoch": "epoch_seconds", "one_row": "predict_seconds", "test_set": "predict_test_set_seconds"}
 UNITS = {"ulp": "ulp", "product": "u |A||B|", "relative": "u max|C|"}
 
 
@@ -122,11 +124,15 @@ def numbers(column: object, path: str) -> np.ndarray:
     text = np.flatnonzero(found.isna())
     if text.size:
         value = shorten(str(column.iloc[text[0]]))
-        raise ValueError(f"{place} holds text, {value!r} in row {text[0] + 1} below the header; for now only numbers can be used")
+        raise ValueError(
+            f"{place} holds text, {value!r} in row {text[0] + 1} below the header; for now only numbers can be used"
+        )
     values = found.to_numpy(np.float64)
     large = np.flatnonzero(~(np.abs(values) <= np.finfo(np.float32).max))
     if large.size:
-        raise ValueError(f"{place} holds {values[large[0]]:g} in row {large[0] + 1} below the header; float32 cannot hold that")
+        raise ValueError(
+            f"{place} holds {values[large[0]]:g} in row {large[0] + 1} below the header; float32 cannot hold that"
+        )
     return values
 
 
@@ -173,7 +179,7 @@ def compare(settings: Settings, task: Data, engines: list[str], reasons: dict[st
 
 def outline(settings: Settings, task: Data, engines: list[str], reasons: dict[str, str]) -> dict:
     """The report with everything still to be found out."""
-    found = ("first_call_seconds", "epoch_seconds", "predict_seconds", "predict_test_set_seconds", "loss", "speedup_vs_numpy")
+    numbers = ("first_call_seconds", *SUMMARIES.values(), "loss", "speedup_vs_numpy")
     return {
         "interrupted": False,
         "problems": [],
@@ -191,7 +197,7 @@ def outline(settings: Settings, task: Data, engines: list[str], reasons: dict[st
             name: {
                 "available": not reasons[name],
                 "reason": reasons[name] or ("" if name in engines else "not asked for"),
-                **dict.fromkeys(found),
+                **dict.fromkeys(numbers),
                 "metrics": {"accuracy": None},
                 "history": {},
                 "timings": {},
@@ -229,15 +235,14 @@ def train(settings: Settings, task: Data, name: str, report: dict, stages: Stage
     model = build(settings, task, name)
     with stages(f"{name}: training", settings.epochs) as advance, warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a training that diverges is reported below
-        callbacks = [AfterEpoch(advance)]
-        history = model.fit(task.X, task.y, settings.batch_size, settings.epochs, verbose=0, callbacks=callbacks).history
-    finite = np.isfinite(history["loss"])
+        model.fit(task.X, task.y, settings.batch_size, settings.epochs, verbose=0, callbacks=[AfterEpoch(advance)])
+    finite = np.isfinite(model.history.history["loss"])
     if not finite.all():
         raise ValueError(
             f"the training diverged: the loss of {name} is no finite number in epoch {finite.argmin() + 1}; "
             "try a smaller --learning-rate"
         )
-    entry["history"] = history
+    entry["history"] = model.history.history
     entry["loss"], entry["metrics"]["accuracy"] = model.evaluate(task.X_test, task.y_test)
     return model
 
@@ -254,13 +259,15 @@ class AfterEpoch(Callback):
 
 
 def time_models(settings: Settings, task: Data, models: dict[str, Sequential], report: dict, stages: Stages) -> None:
-    """Time an epoch, a prediction of one row and one of the whole test set, the engines in turns, on models of their own.
+    """Time an epoch and predictions of one row and of the whole test set, the engines in turns, on models of their own.
 
-    An epoch is one call of ``fit``, always the first from the same weights.
+    An epoch is one call of ``fit``, always the first from the same weights. What the engines do not agree on is not
+    timed, and is among the report's problems.
     """
     curves = {name: np.array(report["engines"][name]["history"]["loss"]) for name in models}
     if len(models) > 1:
-        report["loss_curves_differ_by"] = max(curve_difference(curves[next(iter(models))], curve) for curve in curves.values())
+        reference = next(iter(curves.values()))
+        report["loss_curves_differ_by"] = max(curve_difference(reference, curve) for curve in curves.values())
     fresh: dict[str, Sequential] = {}
 
     def prepare(name: str) -> None:
@@ -269,27 +276,20 @@ def time_models(settings: Settings, task: Data, models: dict[str, Sequential], r
     def epoch(name: str) -> float:
         return fresh[name].fit(task.X, task.y, settings.batch_size, verbose=0).history["loss"][0]
 
-    def agree(results: dict[str, object]) -> None:
-        timing.close(CURVE_TOLERANCE)(results)
-        check_curves(curves)
-
-    weights = next(iter(models.values())).get_weights()
-    same = {name: build(settings, task, name) for name in models}
-    for model in same.values():
-        model(task.X_test[:1])
-        model.set_weights(weights)
+    equal = equal_models(settings, task, models)
     rivals = {
         "epoch": {name: partial(epoch, name) for name in models},
-        "one_row": {name: partial(model, task.X_test[:1]) for name, model in same.items()},
-        "test_set": {name: partial(model, task.X_test) for name, model in same.items()},
+        "one_row": {name: partial(model, task.X_test[:1]) for name, model in equal.items()},
+        "test_set": {name: partial(model, task.X_test) for name, model in equal.items()},
     }
-    validators = {"epoch": agree, "one_row": timing.close(), "test_set": timing.close()}
     with stages("timing training and prediction", len(rivals)) as advance:
         for what, calls in rivals.items():
             try:
+                if what == "epoch":
+                    check_curves(curves)
                 found = timing.compare(
                     calls,
-                    validate=validators[what],
+                    validate=timing.close(CURVE_TOLERANCE),
                     prepare=prepare if what == "epoch" else None,
                     budget_seconds=BUDGETS[what],
                 )
@@ -298,6 +298,16 @@ def time_models(settings: Settings, task: Data, models: dict[str, Sequential], r
             else:
                 record(what, found, report)
             advance()
+
+
+def equal_models(settings: Settings, task: Data, models: dict[str, Sequential]) -> dict[str, Sequential]:
+    """A model on each engine with the weights that the first of ``models`` has learnt."""
+    weights = next(iter(models.values())).get_weights()
+    equal = {name: build(settings, task, name) for name in models}
+    for model in equal.values():
+        model(task.X_test[:1])  # now it has weights
+        model.set_weights(weights)
+    return equal
 
 
 def curve_difference(reference: np.ndarray, curve: np.ndarray) -> float:
@@ -316,18 +326,17 @@ def check_curves(curves: dict[str, np.ndarray]) -> None:
         error = curve_difference(expected, curve)
         if error > CURVE_TOLERANCE:
             raise timing.Disagreement(
-                f"the loss curves of {reference} and {name} differ by {error:.2g}, more than {CURVE_TOLERANCE:g}, so that "
-                "their times are not compared; a smaller --learning-rate or fewer --epochs keep rounding from growing so far"
+                f"the loss curves of {reference} and {name} differ by {error:.2g}, more than {CURVE_TOLERANCE:g}, so "
+                "their times are not compared; a smaller --learning-rate or fewer --epochs keep rounding from growing"
             )
 
 
 def record(what: str, found: timing.Comparison, report: dict) -> None:
     """Put the times of ``what`` into the engines' entries."""
-    summary = {"epoch": "epoch_seconds", "one_row": "predict_seconds", "test_set": "predict_test_set_seconds"}[what]
     for name, measured in found.timings.items():
         entry = report["engines"][name]
         entry["timings"][what] = timed(found, name)
-        entry[summary] = measured.median
+        entry[SUMMARIES[what]] = measured.median
         if what == "epoch":
             entry["speedup_vs_numpy"] = entry["timings"][what]["speedup_vs_numpy"]
 
@@ -371,7 +380,8 @@ def check_formula(name: str, engines: list[str], problems: list[str]) -> dict[st
             "seconds": None,
         }
         if not error <= bound:
-            problems.append(f"{name} in {engine} is off by {error:.3g} {UNITS[operation.measure]}, more than its bound of {bound:g}")
+            off = f"{error:.3g} {UNITS[operation.measure]}"
+            problems.append(f"{name} in {engine} is off by {off}, more than its bound of {bound:g}")
     arguments = operations.sample(name, large=True)
     rivals = {engine: partial(getattr(get_engine(engine), name), *copies(arguments)) for engine in engines}
 

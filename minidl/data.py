@@ -38,8 +38,12 @@ def train_test_split(
     rows = len(y)
     wanted = round(share * rows)
     if wanted in (0, rows):
-        raise ValueError(f"test_size={share:g} leaves {rows - wanted} of {rows} rows for training and {wanted} for testing")
-    classes = np.unique(y.reshape(rows, -1), axis=0, return_inverse=True)[1].ravel() if stratify else np.zeros(rows, int)
+        raise ValueError(
+            f"test_size={share:g} leaves {rows - wanted} of {rows} rows for training and {wanted} for testing"
+        )
+    classes = np.zeros(rows, int)
+    if stratify:
+        classes = np.unique(y.reshape(rows, -1), axis=0, return_inverse=True)[1].ravel()
     counts = np.bincount(classes)
     if stratify and counts.max() == 1:
         raise ValueError("y has no value twice, so it holds no classes to stratify by; use stratify=False")

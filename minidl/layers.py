@@ -148,7 +148,7 @@ class Dense(Layer):
 
 
 class Dropout(Layer):
-    """In training each input is kept with probability 1 - rate and divided by it (formula "dropout"); else it passes."""
+    """In training an input is kept with probability 1 - rate and divided by it; else it passes (formula "dropout")."""
 
     def __init__(self, rate: float, input_shape: tuple[int, ...] | None = None, name: str | None = None):
         super().__init__(name, True, input_shape)

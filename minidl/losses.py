@@ -34,14 +34,14 @@ class Loss:
             warnings.warn(
                 f"{self.name} has from_logits=True, but the model ends in an activation that makes probabilities; "
                 "the loss is taken from the logits before it",
-                stacklevel=5,
+                stacklevel=4,
             )
         if which != self.activation:
             ends, belongs = ("softmax", "sigmoid") if which == c.SOFTMAX else ("sigmoid", "softmax")
             warnings.warn(
                 f"the model ends in {ends}, but {self.name} belongs to {belongs}; as in Keras the loss is taken as if "
                 f"the logits went through {belongs}",
-                stacklevel=5,
+                stacklevel=4,
             )
         return self.codes[1], len(table) - 1
 
@@ -103,7 +103,7 @@ class BinaryCrossentropy(Crossentropy):
 
 
 class CategoricalCrossentropy(Crossentropy):
-    """One of several classes, targets as rows of probabilities (formulas "categorical_crossentropy" and its logits form)."""
+    """One of several classes, targets as rows of probabilities (formula "categorical_crossentropy")."""
 
     name, activation = "categorical_crossentropy", c.SOFTMAX
     codes = (c.CATEGORICAL_CROSSENTROPY, c.CATEGORICAL_CROSSENTROPY_FROM_LOGITS)

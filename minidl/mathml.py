@@ -1,4 +1,4 @@
-"""Formulas as MathML, which browsers draw by themselves: SymPy's printer, with what it prints unlike a textbook mended."""
+"""Formulas as MathML, which browsers draw by themselves: SymPy's printer, mended where no textbook prints so."""
 
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ class Printer(MathMLPresentationPrinter):
     def _print_Rational(self, number: sp.Rational) -> Element:
         tens = len(str(number.q)) - 1
         if number.p == 1 and number.q == 10**tens > 10:
-            return self.tag("msup", self.tag("mn", "10"), self.tag("mrow", self.tag("mo", "-"), self.tag("mn", str(tens))))
+            power = self.tag("mrow", self.tag("mo", "-"), self.tag("mn", str(tens)))
+            return self.tag("msup", self.tag("mn", "10"), power)
         return super()._print_Rational(number)
 
     def parenthesized(self, element: Element) -> Element:
@@ -104,7 +105,8 @@ def equation(left: str, right: str) -> str:
 
 def definition(formula: Formula) -> str:
     """What the formula says, with its ``where`` lines."""
-    return "".join(equation(markup(left), markup(right)) for left, right in ((formula.symbol, formula.expression), *formula.where))
+    lines = ((formula.symbol, formula.expression), *formula.where)
+    return "".join(equation(markup(left), markup(right)) for left, right in lines)
 
 
 def derivative(formula: Formula) -> str:

@@ -16,7 +16,7 @@ from minidl.layers import Dense, Layer, Normalization, fill
 from minidl.program import Program, bind, flatten
 from minidl.progress import Progress, resolve
 
-RANGE = 2e9  # floating-point operations trained in one call of the engine: a second in NumPy, a fraction of one in Numba
+RANGE = 2e9  # floating-point operations trained in one call of the engine: a second in NumPy, less in Numba
 
 
 class Sequential:
@@ -201,7 +201,9 @@ class Sequential:
             return (X, y, weight), None
         first = math.floor(len(X) * (1 - split))
         if first in (0, len(X)):
-            raise ValueError(f"validation_split={split:g} leaves {first} of {len(X)} rows for training; keep some on both sides")
+            raise ValueError(
+                f"validation_split={split:g} leaves {first} of {len(X)} rows for training; keep some on both sides"
+            )
         parts = [(a[:first], a[first:]) if a is not None else (None, None) for a in (X, y, weight)]
         return tuple(part[0] for part in parts), tuple(part[1] for part in parts)
 
@@ -282,7 +284,8 @@ class Sequential:
                 trainer.pull()
         if logs and not math.isfinite(logs["loss"]):
             warnings.warn(
-                f"the loss has become {logs['loss']}: the training diverged; try a smaller learning rate or Normalization",
+                f"the loss has become {logs['loss']}: the training diverged; try a smaller learning rate or "
+                "Normalization",
                 RuntimeWarning,
                 stacklevel=3,
             )
@@ -311,7 +314,7 @@ class Sequential:
         sample_weight: object = None,
         return_dict: bool = False,
     ) -> float | list[float] | dict[str, float]:
-        """The loss on these rows, or [loss, *metrics], or both by name. ``batch_size`` changes nothing in the result."""
+        """The loss on these rows, or [loss, *metrics], or both by name. ``batch_size`` does not change the result."""
         self._require_compiled("evaluate")
         if batch_size is not None:
             checks.whole_number(batch_size, "batch_size", 1)
@@ -351,7 +354,7 @@ class Sequential:
         return [array for layer in self.layers for array in layer.weights]
 
     def get_weights(self) -> list[np.ndarray]:
-        """Copies of all weight arrays, in the order of the layers: W, b of each Dense; mean, variance of Normalization."""
+        """Copies of all weight arrays, layer by layer: W, b of a Dense; mean, variance of a Normalization."""
         return [array.copy() for array in self.weights]
 
     def set_weights(self, weights: list) -> None:

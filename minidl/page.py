@@ -41,7 +41,8 @@ h2 { margin: 40px 0 12px; font-size: 1.35rem; }
 h3 { margin: 0; font-size: 1.1rem; }
 p { margin: 6px 0; }
 .soft { color: var(--soft); font-size: 0.9rem; }
-.card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 16px 18px; margin: 12px 0; }
+.card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 16px 18px;
+  margin: 12px 0; }
 .warn { background: var(--warn); }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 12px; }
 .pair .card { margin: 0; min-width: 0; }
@@ -108,11 +109,13 @@ def engines(report: dict) -> str:
     ]
     for what, label, summary in MODEL_TIMES:
         rows.append([label, *(duration(entry[summary]) for entry in entries)])
-        rows.append(["&emsp;speedup over NumPy", *(speedup_text(entry["timings"].get(what, {})) for entry in entries)])
+        if "numpy" in names:
+            speedups = (speedup_text(entry["timings"].get(what, {})) for entry in entries)
+            rows.append(["&emsp;speedup over NumPy", *speedups])
     note = (
-        "Medians of interleaved runs (A B A B), garbage collector off, after the engines were found to agree; in brackets "
-        "the 95% interval of the ratio of medians within this run. An epoch is one call of <code>fit</code>, a prediction "
-        "of one row one call of <code>model(x)</code>."
+        "Medians of interleaved runs (A B A B), garbage collector off, after the engines were found to agree; in "
+        "brackets the 95% interval of the ratio of medians within this run. An epoch is one call of <code>fit</code>, "
+        "a prediction of one row one call of <code>model(x)</code>."
     )
     return f'<h2>The network</h2><div class="card wrap">{table(["", *names], rows)}<p class="soft">{note}</p></div>'
 
@@ -145,28 +148,29 @@ def formulas(report: dict) -> str:
     links = "".join(f'<a href="#{name}">{name.replace("_", " ")}</a>' for name in operations)
     cards = "".join(card(FORMULAS[name], names, report) for name, names in operations.items())
     note = (
-        "Errors are the largest found against the formula itself, evaluated to 40 digits. <code>ulp</code>: units in the "
-        "last place of the result. <code>u |A||B|</code>: the rounding unit times the size of the terms that were added "
-        "up. <code>u max|C|</code>: the rounding unit times the largest entry of the result. Times are those of the whole "
-        "operation on float32 arrays of the sizes given."
+        "Errors are the largest found against the formula itself, evaluated to 40 digits. <code>ulp</code>: units in "
+        "the last place of the result. <code>u |A||B|</code>: the rounding unit times the size of the terms that were "
+        "added up. <code>u max|C|</code>: the rounding unit times the largest entry of the result. Times are those of "
+        "the whole operation on float32 arrays of the sizes given."
     )
     return f'<h2>The formulas</h2><p class="soft">{note}</p><nav class="card">{links}</nav>{cards}'
 
 
 def card(formula: Formula, names: list[str], report: dict) -> str:
     """One formula: what it says, its derivative, and how near and how fast each engine computes it."""
-    parts = [mathml.definition(formula)]
+    parts = [("", mathml.definition(formula))]
     if formula.stable is not None and formula.stable != formula.symbol:
-        parts += ['<p class="soft">computed in the equal form that neither overflows nor cancels</p>', mathml.stable(formula)]
+        parts.append(("computed in the equal form that neither overflows nor cancels", mathml.stable(formula)))
     if formula.variable is not None:
-        parts += ['<p class="soft">derivative</p>', mathml.derivative(formula)]
+        parts.append(("derivative", mathml.derivative(formula)))
         if formula.from_output is not None and formula.from_output != formula.derivative:
-            parts += ['<p class="soft">the derivative from the output a, as the engines compute it</p>', mathml.from_output(formula)]
+            parts.append(("the derivative from the output a, as the engines compute it", mathml.from_output(formula)))
+    shown = "".join(f'<p class="soft">{words}</p>{math}' for words, math in parts)
     rows = [row(name, engine, entry) for name in names for engine, entry in report["formulas"][name].items()]
     head = ["operation", "engine", "error", "bound", "unit", "time", "speedup", "array sizes"]
     return (
         f'<section class="card" id="{formula.name}"><h3>{formula.name.replace("_", " ")}</h3>'
-        f'<p>{escape(formula.meaning)}</p><div class="formula">{"".join(parts)}</div>'
+        f'<p>{escape(formula.meaning)}</p><div class="formula">{shown}</div>'
         f'{table(head, rows)}<p class="soft">{escape(formula.source)}</p></section>'
     )
 

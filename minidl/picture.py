@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -90,9 +91,8 @@ def loss(axes: Axes, report: dict, style: Style) -> None:
     for name, entry in report["engines"].items():
         curve = entry["history"].get("loss", [])
         if curve:
-            color = style.engines[name]
-            axes.plot(range(1, len(curve) + 1), curve, color=color, lw=widths[name], alpha=0.4 if name == "numpy" else 1,
-                      marker=MARKERS[name] if len(curve) <= 30 else None, ms=4 if name != "numpy" else 7, label=name)  # fmt: skip
+            marker = MARKERS[name] if len(curve) <= 30 else None
+            axes.plot(range(1, len(curve) + 1), curve, lw=widths[name], marker=marker, **looks(name, style))
     axes.set_title("Training loss")
     if report["loss_curves_differ_by"] is not None:
         found = f"largest relative difference {report['loss_curves_differ_by']:.1g}"
@@ -118,10 +118,10 @@ def speedups(axes: Axes, report: dict, style: Style) -> None:
         return nothing(axes)
     for place, name, entry in bars:
         value, (low, high) = entry["speedup_vs_numpy"], entry["speedup_interval"]
-        axes.barh(place, value, height=0.45, color=style.engines[name], xerr=[[max(0, value - low)], [max(0, high - value)]],
-                  ecolor=style.ink, capsize=3)  # fmt: skip
-        axes.annotate(f"{value:.2g}×   {words.duration(entry['seconds'])}", (max(value, high), place),
-                      xytext=(6, 0), textcoords="offset points", va="center")  # fmt: skip
+        axes.barh(place, value, height=0.45, color=style.engines[name])
+        axes.plot((low, high), (place, place), "|-", color=style.ink, lw=1.5)
+        text = f"{words.digits(value)}×   {words.duration(entry['seconds'])}"
+        axes.annotate(text, (max(value, high), place), xytext=(6, 0), textcoords="offset points", va="center")
     axes.axvline(1, color=style.engines["numpy"], lw=2, label="NumPy")
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
@@ -135,13 +135,10 @@ def operations(axes: Axes, report: dict, style: Style) -> None:
     axes.set_title("Speedup over NumPy, by operation")
     names = list(report["formulas"])
     for engine in rivals(report):
-        points = [(row, report["formulas"][name].get(engine, {}).get("speedup_vs_numpy")) for row, name in enumerate(names)]
-        points = [(row, value) for row, value in points if value]
-        for row, value in points:
-            axes.plot((1, value), (row, row), color=style.engines[engine], lw=2, alpha=0.35)
-        axes.plot([value for _, value in points], [row for row, _ in points], MARKERS[engine],
-                  color=style.engines[engine], ms=5.5, label=engine)  # fmt: skip
-    if not axes.lines:
+        values = [report["formulas"][name][engine].get("speedup_vs_numpy") or math.nan for name in names]
+        axes.hlines(range(len(names)), 1, values, color=style.engines[engine], lw=2, alpha=0.35)
+        axes.plot(values, range(len(names)), MARKERS[engine], **looks(engine, style))
+    if not any(math.isfinite(value) for line in axes.lines for value in line.get_xdata()):
         return nothing(axes)
     axes.set_xscale("log")
     low, high = axes.get_xlim()
@@ -158,17 +155,16 @@ def errors(axes: Axes, report: dict, style: Style) -> None:
     """The error of each operation against the oracle, as a share of the bound that its engine states."""
     axes.set_title("Error as a share of its stated bound")
     names = list(report["formulas"])
-    for engine in report["engines"]:
-        points = [(row, share(report["formulas"][name][engine])) for row, name in enumerate(names) if engine in report["formulas"][name]]
-        if points:
-            axes.plot([value for _, value in points], [row for row, _ in points], MARKERS[engine], ls="none", label=engine,
-                      color=style.engines[engine], ms=8 if engine == "numpy" else 4.5, alpha=0.5 if engine == "numpy" else 1)  # fmt: skip
-    if not axes.lines:
+    if not names:
         return nothing(axes)
+    for engine in words.measured(report):
+        shares = [share(report["formulas"][name][engine]) for name in names]
+        axes.plot(shares, range(len(names)), MARKERS[engine], **looks(engine, style))
     beyond = max(max(line.get_xdata()) for line in axes.lines) > 1
     axes.axvline(1, color=style.ink, lw=1.5, ls="--", label="bound")
     axes.set_xlim(-0.02, WORST * 1.02 if beyond else 1.05)
-    axes.set_xlabel("largest error / stated bound (0 is exact)" + (f"; {WORST} stands for {WORST} and more" if beyond else ""))
+    more = f"; {WORST} stands for {WORST} and more" if beyond else ""
+    axes.set_xlabel(f"largest error / stated bound (0 is exact){more}")
     rows(axes, names)
 
 
@@ -185,7 +181,13 @@ PANELS: dict[str, Callable[[Axes, dict, Style], None]] = {
 
 def rivals(report: dict) -> list[str]:
     """The engines that were measured, without the yardstick."""
-    return [name for name, entry in report["engines"].items() if entry["history"] and name != "numpy"]
+    return [name for name in words.measured(report) if name != "numpy"]
+
+
+def looks(engine: str, style: Style) -> dict[str, object]:
+    """How an engine's points look: NumPy's large and pale, so that equal ones of the others are seen on top of them."""
+    large, pale = (8, 0.45) if engine == "numpy" else (4.5, 1)
+    return {"label": engine, "color": style.engines[engine], "ms": large, "alpha": pale}
 
 
 def share(entry: dict) -> float:

@@ -40,4 +40,5 @@ def get(regularizer: str | L1L2 | None) -> L1L2:
         return regularizer
     if isinstance(regularizer, str) and regularizer in REGULARIZERS:
         return REGULARIZERS[regularizer]
-    raise ValueError(f"unknown regularizer {checks.shown(regularizer)}; {checks.did_you_mean(regularizer, REGULARIZERS)}")
+    hint = checks.did_you_mean(regularizer, REGULARIZERS)
+    raise ValueError(f"unknown regularizer {checks.shown(regularizer)}; {hint}")

@@ -75,10 +75,11 @@ def task_sentence(report: dict) -> str:
     data, settings = report["data"], report["settings"]
     widths = "-".join(str(width) for width in (data["features"], *settings["hidden"], 1))
     return (
-        f"{data['name']}: {data['train_rows']} rows to train on, {data['test_rows']} held out, {data['features']} features, "
-        f"target {data['target']!r}. Network {widths} (relu, then sigmoid) on normalized features; Adam with learning rate "
-        f"{settings['learning_rate']:g}, {settings['epochs']} epochs in batches of {settings['batch_size']}, seed "
-        f"{settings['seed']}, float32; the same weights and the same batches on every engine."
+        f"{data['name']}: {data['train_rows']} rows to train on, {data['test_rows']} held out, {data['features']} "
+        f"features, target {data['target']!r}. Network {widths} (relu, then sigmoid) on normalized features; Adam with "
+        f"learning rate {settings['learning_rate']:g}, {settings['epochs']} epochs in batches of "
+        f"{settings['batch_size']}, seed {settings['seed']}, float32; the same weights and the same batches on every "
+        "engine."
     )
 
 
@@ -89,13 +90,13 @@ def remarks(report: dict) -> list[str]:
     load, cores = report["machine"].get("load"), report["machine"].get("cores")
     if load and cores and load > BUSY * cores:
         found.append(
-            f"The machine was busy when this began (load {load:.1f} on {cores} cores), so the times are uncertain; NumPy's "
-            "matrix products, which run in several threads, suffer most."
+            f"The machine was busy when this began (load {load:.1f} on {cores} cores), so the times are uncertain; "
+            "NumPy's matrix products, which run in several threads, suffer most."
         )
     shaky = unsteady(report)
     if shaky:
-        more = f" and {len(shaky) - 6} more" if len(shaky) > 6 else ""
-        found.append(f"Unsteady times, the quartiles more than {UNSTEADY:.0%} of the median apart: {', '.join(shaky[:6])}{more}.")
+        named = ", ".join(shaky[:6]) + (f" and {len(shaky) - 6} more" if len(shaky) > 6 else "")
+        found.append(f"Unsteady times, the quartiles more than {UNSTEADY:.0%} of the median apart: {named}.")
     return found
 
 
@@ -128,7 +129,7 @@ def missing(report: dict) -> list[str]:
 
 
 def make_folder(path: str) -> Path:
-    """The folder to write into, made where it is missing; OSError in one sentence where nothing can be written there."""
+    """The folder to write into, made where it is missing; OSError, one sentence, where nothing can be written there."""
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -236,7 +237,8 @@ def engines_table(report: dict) -> Table:
     table.add_row("first call (compilation)", *(duration(entry["first_call_seconds"]) for entry in entries))
     for what, label, summary in MODEL_TIMES:
         table.add_row(label, *(duration(entry[summary]) for entry in entries))
-        table.add_row("  speedup over NumPy", *(speedup_text(entry["timings"].get(what, {})) for entry in entries))
+        if "numpy" in names:
+            table.add_row("  speedup over NumPy", *(speedup_text(entry["timings"].get(what, {})) for entry in entries))
     return table
 
 
@@ -256,5 +258,6 @@ def formulas_table(report: dict) -> Table:
     for operation, entries in report["formulas"].items():
         found = [entries[name] for name in names]
         errors = (f"{error_text(error_of(entry))} / {entry['bound']:g}" for entry in found)
-        table.add_row(operation.replace("_", " "), found[0]["unit"], *errors, *(duration(entry["seconds"]) for entry in found))
+        times = (duration(entry["seconds"]) for entry in found)
+        table.add_row(operation.replace("_", " "), found[0]["unit"], *errors, *times)
     return table

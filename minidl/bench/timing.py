@@ -136,7 +136,7 @@ def collector_off() -> Iterator[None]:
 
 
 def summarize(first: dict[str, float], samples: dict[str, list[float]], loops: dict[str, int]) -> Comparison:
-    """Medians, quartiles and ratios of samples in seconds per call, as many of each rival; the first is the baseline."""
+    """Medians, quartiles and ratios of samples (seconds per call, as many of each rival); the first is the baseline."""
     timings = {}
     for name, values in samples.items():
         low, median, high = np.percentile(values, (25, 50, 75)).tolist()

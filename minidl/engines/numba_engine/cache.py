@@ -45,7 +45,7 @@ def njit(cache: bool = True, fastmath: frozenset[str] | set[str] = frozenset({"c
 
 
 class Cache(FunctionCache):
-    """A function's compile cache: loading or saving may fail, and then the function is compiled as if for the first time."""
+    """A function's compile cache: where loading or saving fails, the function is compiled as if for the first time."""
 
     def __init__(self, function):
         super().__init__(function)

@@ -1,0 +1,1 @@
+"""Comparative measurements, run from the repository: ``python -m perf --help``."""

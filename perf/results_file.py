@@ -1,0 +1,24 @@
+"""Where measurements are kept: one JSON file for each command, with the machine and the date."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "results"
+
+
+def write(name: str, content: dict) -> Path:
+    """Write perf/results/NAME.json, whole or not at all."""
+    FOLDER.mkdir(exist_ok=True)
+    path, partial = FOLDER / f"{name}.json", FOLDER / f".{name}.partial"
+    partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    os.replace(partial, path)
+    return path
+
+
+def read(name: str) -> dict | None:
+    """What was written last, or None."""
+    path = FOLDER / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else None

@@ -1,0 +1,116 @@
+"""The engines train alike: same batches, same loss curves, same dropout; and the same bits for any number of threads."""
+
+import numpy as np
+import pytest
+
+import minidl
+from minidl import data
+from minidl.engines import ENGINES, why_not
+
+RUNNING = [name for name in ENGINES if not why_not(name)]
+
+
+def network(engine, *hidden, dropout=0.0, optimizer="adam", loss="binary_crossentropy", dtype="float32", outputs=1):
+    layers = [minidl.Normalization()]
+    for units in hidden:
+        layers.append(minidl.Dense(units, "relu", kernel_regularizer="l2" if dropout else None))
+        if dropout:
+            layers.append(minidl.Dropout(dropout))
+    head = {"binary_crossentropy": "sigmoid", "sparse_categorical_crossentropy": "softmax", "mse": None}[loss]
+    model = minidl.Sequential([*layers, minidl.Dense(outputs, head)], seed=3)
+    model.compile(optimizer, loss, metrics=["accuracy"], engine=engine, dtype=dtype)
+    return model
+
+
+def test_real_data_ends_well_and_alike():
+    """The main job: held-out accuracy at least 0.96 on each engine, loss curves within 1e-4 of each other."""
+    X_train, X_test, y_train, y_test = data.train_test_split(*data.load_breast_cancer(), test_size=0.25, seed=0)
+    curves = {}
+    for engine in RUNNING:
+        model = network(engine, 64, 64)
+        curves[engine] = model.fit(X_train, y_train, epochs=10, verbose=0).history["loss"]
+        assert model.evaluate(X_test, y_test)[1] >= 0.96
+        assert curves[engine][-1] < curves[engine][0] / 4
+    for engine in RUNNING:
+        np.testing.assert_allclose(curves[engine], curves["numpy"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", [minidl.SGD(0.1, momentum=0.9, nesterov=True), minidl.AdamW(0.01)])
+@pytest.mark.parametrize("loss", ["mse", "sparse_categorical_crossentropy"])
+def test_dropout_penalties_weights_and_ragged_batches_alike(optimizer, loss):
+    """In float64, where rounding does not hide a difference: 15 digits hardly grow apart in 40 steps."""
+    rng = np.random.default_rng(5)
+    X, weight = rng.normal(size=(150, 9)), rng.uniform(0, 2, 150)
+    y = rng.integers(3, size=150) if "categorical" in loss else rng.normal(size=(150, 3))
+    found = []
+    for engine in RUNNING:
+        model = network(engine, 17, 5, dropout=0.3, optimizer=optimizer, loss=loss, dtype="float64", outputs=3)
+        history = model.fit(X, y, batch_size=71, epochs=13, sample_weight=weight, verbose=0).history
+        found.append(np.concatenate([history["loss"], history["accuracy"], *(w.ravel() for w in model.get_weights())]))
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], rtol=1e-9, atol=1e-11)
+
+
+def test_any_number_of_threads_gives_the_same_bits(monkeypatch):
+    """Also where a batch is parted into chunks that come out ragged, and where threads outnumber cores and chunks."""
+    if "numba" not in RUNNING:
+        pytest.skip(f"numba: {why_not('numba')}")
+    from minidl.engines.numba_engine import threads
+
+    monkeypatch.setattr(threads, "PAYS", 0)
+    rng = np.random.default_rng(6)
+    X, y = rng.normal(size=(700, 20)).astype(np.float32), rng.integers(2, size=700)
+    results = []
+    for count in (1, 2, 3, 8):
+        monkeypatch.setattr(threads, "available", lambda count=count: count)
+        model = network("numba", 300, 200, dropout=0.25)
+        model.fit(X, y, batch_size=333, epochs=3, verbose=0)
+        results.append([model.predict(X), *model.get_weights()])
+    for other in results[1:]:
+        for found, expected in zip(other, results[0], strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_concurrent_training_and_prediction(monkeypatch):
+    """Several Python threads at once, each with a model of its own, get what they would have got alone."""
+    if "numba" not in RUNNING:
+        pytest.skip(f"numba: {why_not('numba')}")
+    from concurrent.futures import ThreadPoolExecutor
+
+    from minidl.engines.numba_engine import threads
+
+    monkeypatch.setattr(threads, "PAYS", 0)
+    monkeypatch.setattr(threads, "available", lambda: 3)
+    rng = np.random.default_rng(7)
+    X, y = rng.normal(size=(400, 20)).astype(np.float32), rng.integers(2, size=400)
+
+    def work(_):
+        model = network("numba", 64)
+        model.fit(X, y, batch_size=200, epochs=5, verbose=0)
+        return model.predict(X)
+
+    alone = work(0)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(work, range(8)):
+            np.testing.assert_array_equal(found, alone)
+
+
+@pytest.mark.parametrize("engine", RUNNING)
+def test_a_range_at_a_time_is_the_same_as_all_at_once(engine):
+    """Where a run is cut between batches makes no difference to a bit."""
+    rng = np.random.default_rng(8)
+    X, y = rng.normal(size=(100, 6)).astype(np.float32), rng.integers(2, size=(100, 1)).astype(np.float32)
+    order = rng.permutation(100)
+    weights = []
+    for cuts in ([0, 100], [0, 16, 64, 96, 100]):
+        model = network(engine, 12, dropout=0.2)
+        model.layers[0].adapt(X)
+        model(X)
+        model._program.optimizer_numbers = model.optimizer.numbers()
+        trainer = minidl.get_engine(engine).trainer(model._program, X, y, None, 16)
+        sums = sum(trainer.run(order, start, stop) for start, stop in zip(cuts, cuts[1:], strict=False))
+        trainer.pull()
+        weights.append(model.get_weights())
+        assert sums[0] == 100
+    for found, expected in zip(*weights, strict=True):
+        np.testing.assert_array_equal(found, expected)
