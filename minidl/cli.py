@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
+import io
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit code: 0 done, 1 the data or the model will not do, 2 wrong usage, 130 after Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):  # where a terminal lacks a character, it shows "?" instead of failing
-        with contextlib.suppress(AttributeError):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     parser, commands = make_parser()
     options, unknown = parser.parse_known_args(arguments)
@@ -93,7 +93,7 @@ def add_compare(commands: argparse._SubParsersAction) -> None:
     add = parser.add_argument
     add("data", nargs="?", metavar="DATA.csv", help="numeric columns, one of them 0 or 1 (default: the shipped data)")
     add("--target", metavar="COLUMN", help="the column of DATA.csv to predict")
-    add("--hidden", type=widths, default=(64, 64), metavar="UNITS,...", help="units of the hidden layers (default: 64,64)")
+    add("--hidden", type=widths, default=(64, 64), metavar="UNITS,...", help="units of hidden layers (default: 64,64)")
     add("--epochs", type=whole_number(1), default=10, metavar="N", help="times through the training rows (default: 10)")
     add("--batch-size", type=whole_number(1), default=32, metavar="N", help="rows in a batch (default: 32)")
     add("--learning-rate", type=positive, default=0.001, metavar="R", help="Adam's step size (default: 0.001)")
@@ -106,6 +106,7 @@ def run_compare(options: argparse.Namespace, parser: Parser) -> int:
     if options.target is not None and options.data is None:
         parser.error("--target names a column of a CSV, but no DATA.csv is given")
     from minidl import compare, report
+    from minidl.interruption import Interruption
 
     settings = compare.Settings(
         data=options.data,
@@ -120,10 +121,14 @@ def run_compare(options: argparse.Namespace, parser: Parser) -> int:
     task = compare.load(settings)
     engines, reasons = compare.choose_engines(settings.engines)
     folder = report.make_folder(options.out)
-    found = compare.compare(settings, task, engines, reasons, report.Stages())
-    if found["interrupted"]:
-        print("interrupted: writing what is finished; Ctrl-C again drops it", file=sys.stderr)
-    report.show(found, report.write(found, folder))
+    stages = report.Stages()
+    found = compare.compare(settings, task, engines, reasons, stages)
+    with Interruption():  # a Ctrl-C that comes now waits for the files; a second one does not
+        what = "interrupted: writing what is finished" if found["interrupted"] else "writing the report"
+        with stages(what, 1) as advance:
+            files = report.write(found, folder)
+            advance()
+        report.show(found, files)
     if found["interrupted"]:
         return INTERRUPTED
     return FAILED if found["problems"] else OK

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from minidl import Adam, Callback, Dense, Normalization, Sequential, checks, dat
 from minidl.bench import machine, operations, timing
 from minidl.contract import OPERATIONS
 from minidl.engines import ENGINES, get_engine, why_not
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CURVE_TOLERANCE = 1e-4
 TEST_SIZE = 0.25
@@ -112,7 +115,7 @@ def read_csv(path: str, target: str | None) -> tuple[str, np.ndarray, np.ndarray
     return target, X, y.astype(np.float32).reshape(-1, 1)
 
 
-def numbers(column: object, path: str) -> np.ndarray:
+def numbers(column: pd.Series, path: str) -> np.ndarray:
     """A column of a table as float64; ValueError naming the first cell that float32 cannot hold as a number."""
     import pandas as pd
 
@@ -166,7 +169,9 @@ def compare(settings: Settings, task: Data, engines: list[str], reasons: dict[st
     models: dict[str, Sequential] = {}
     try:
         for name in engines:
-            models[name] = train(settings, task, name, report, stages)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # a training that diverges is an error here
+                models[name] = train(settings, task, name, report, stages)
         time_models(settings, task, models, report, stages)
         check_formulas(engines, report, stages)
     except KeyboardInterrupt:
@@ -233,8 +238,7 @@ def train(settings: Settings, task: Data, name: str, report: dict, stages: Stage
         entry["first_call_seconds"], _ = timing.first_call(first_call)
         advance()
     model = build(settings, task, name)
-    with stages(f"{name}: training", settings.epochs) as advance, warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a training that diverges is reported below
+    with stages(f"{name}: training", settings.epochs) as advance:
         model.fit(task.X, task.y, settings.batch_size, settings.epochs, verbose=0, callbacks=[AfterEpoch(advance)])
     finite = np.isfinite(model.history.history["loss"])
     if not finite.all():

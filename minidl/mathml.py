@@ -62,13 +62,18 @@ class Printer(MathMLPresentationPrinter):
         factors = sorted(product.as_ordered_factors(), key=is_composed)  # Y ln P, not ln P Y
         for place, factor in enumerate(factors):
             if place > 0:
-                named = isinstance(factor, sp.Function) and not isinstance(factor, sp.exp)
-                row.appendChild(self.tag("mspace") if named else self.tag("mo", "\u2062"))
-                if named:
-                    row.lastChild.setAttribute("width", "0.17em")
+                row.appendChild(self.between(factor))
             open_ended = factor.is_Add or (isinstance(factor, sp.Sum) and factor is not factors[-1])
             row.appendChild(self.parenthesized(self._print(factor)) if open_ended else self._print(factor))
         return row
+
+    def between(self, factor: sp.Expr) -> Element:
+        """What stands between a factor and the one before it: a space before a name such as ln, else nothing seen."""
+        if not isinstance(factor, sp.Function) or isinstance(factor, sp.exp):
+            return self.tag("mo", "\u2062")  # the invisible multiplication sign
+        space = self.tag("mspace")
+        space.setAttribute("width", "0.17em")
+        return space
 
     def _print_Sum(self, total: sp.Sum) -> Element:
         (index, first, last), term = total.limits[0], self._print(total.function)

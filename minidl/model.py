@@ -252,10 +252,12 @@ class Sequential:
                 calls.call("on_train_begin", {})
                 for epoch in range(epochs):
                     calls.call("on_epoch_begin", epoch, {})
+                    interruption.check()  # before the order is drawn, so that the next fit draws the same
                     order = self._shuffle.permutation(rows) if shuffle else order
                     sums = np.zeros(program.sums_size)
                     for start in range(0, rows, length):
-                        interruption.check()
+                        if start > 0:
+                            interruption.check()
                         stop = min(start + length, rows)
                         program.optimizer_numbers = self._optimizer.numbers()
                         if calls.every_batch:

@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -132,14 +133,17 @@ def speedups(axes: Axes, report: dict, style: Style) -> None:
 
 def operations(axes: Axes, report: dict, style: Style) -> None:
     """The speedup of each operation, on a logarithmic axis where twice as fast and half as fast are as far from 1."""
-    axes.set_title("Speedup over NumPy, by operation")
+    axes.set_title("Speedup by operation")
     names = list(report["formulas"])
-    for engine in rivals(report):
-        values = [report["formulas"][name][engine].get("speedup_vs_numpy") or math.nan for name in names]
+    found = {
+        engine: [report["formulas"][name][engine].get("speedup_vs_numpy") or math.nan for name in names]
+        for engine in rivals(report)
+    }
+    if all(math.isnan(value) for values in found.values() for value in values):
+        return nothing(axes)
+    for engine, values in found.items():
         axes.hlines(range(len(names)), 1, values, color=style.engines[engine], lw=2, alpha=0.35)
         axes.plot(values, range(len(names)), MARKERS[engine], **looks(engine, style))
-    if not any(math.isfinite(value) for line in axes.lines for value in line.get_xdata()):
-        return nothing(axes)
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, 0.5), max(high, 2))
@@ -153,14 +157,15 @@ def operations(axes: Axes, report: dict, style: Style) -> None:
 
 def errors(axes: Axes, report: dict, style: Style) -> None:
     """The error of each operation against the oracle, as a share of the bound that its engine states."""
-    axes.set_title("Error as a share of its stated bound")
+    axes.set_title("Error by operation")
     names = list(report["formulas"])
     if not names:
         return nothing(axes)
+    beyond = False
     for engine in words.measured(report):
         shares = [share(report["formulas"][name][engine]) for name in names]
         axes.plot(shares, range(len(names)), MARKERS[engine], **looks(engine, style))
-    beyond = max(max(line.get_xdata()) for line in axes.lines) > 1
+        beyond = beyond or max(shares) > 1
     axes.axvline(1, color=style.ink, lw=1.5, ls="--", label="bound")
     axes.set_xlim(-0.02, WORST * 1.02 if beyond else 1.05)
     more = f"; {WORST} stands for {WORST} and more" if beyond else ""
@@ -184,7 +189,7 @@ def rivals(report: dict) -> list[str]:
     return [name for name in words.measured(report) if name != "numpy"]
 
 
-def looks(engine: str, style: Style) -> dict[str, object]:
+def looks(engine: str, style: Style) -> dict[str, Any]:
     """How an engine's points look: NumPy's large and pale, so that equal ones of the others are seen on top of them."""
     large, pale = (8, 0.45) if engine == "numpy" else (4.5, 1)
     return {"label": engine, "color": style.engines[engine], "ms": large, "alpha": pale}
@@ -202,7 +207,7 @@ def rows(axes: Axes, names: list[str]) -> None:
     """One row for each operation, and the legend between title and axes, where no point can be."""
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names], fontsize=8.5)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0.1, handlelength=1.2)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, borderaxespad=0.1, handlelength=1, columnspacing=1)
     axes.set_title(axes.get_title(loc="left"), pad=24)
 
 

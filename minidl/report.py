@@ -23,7 +23,7 @@ MODEL_TIMES = (
     ("test_set", "predict the test set", "predict_test_set_seconds"),
 )
 BUSY = 0.5  # of the cores at work before this began: times are uncertain
-UNSTEADY = 0.25  # of the median between the quartiles: likewise
+UNSTEADY = 0.5  # of the median between the quartiles: likewise
 
 
 # --- words ----------------------------------------------------------------------------------------------------------
@@ -53,10 +53,10 @@ def error_text(error: float | None) -> str:
 
 def speedup_text(entry: dict) -> str:
     """A speedup with its interval; "-" where there is none."""
-    value, interval = entry.get("speedup_vs_numpy"), entry.get("speedup_interval")
+    value = entry.get("speedup_vs_numpy")
     if value is None:
         return "-"
-    low, high = map(digits, interval)
+    low, high = map(digits, entry["speedup_interval"])
     return f"{digits(value)}×" if low == high else f"{digits(value)}× ({low} to {high})"
 
 

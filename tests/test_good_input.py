@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from minidl import Dense, Normalization, Sequential
+from minidl import SGD, Dense, Normalization, Sequential
 
 ROWS, FEATURES = 21, 4
 RNG = np.random.default_rng(3)
@@ -148,6 +148,17 @@ def test_y_in_every_form(clean, engine, form, tmp_path):
     assert outcome(engine, X, made((ANY | ONLY_Y)[form], Y, tmp_path)) == clean[engine]
 
 
+def test_no_form_makes_numba_compile_anew(clean, tmp_path):
+    """A compiled function belongs to one layout of memory: each other one would cost 15 seconds, once."""
+    from minidl.engines.numba_engine import infer, train
+
+    kernels = train.run_batches, infer.predict_rows, infer.evaluate_rows
+    before = [len(kernel.signatures) for kernel in kernels]
+    for form, make in (ANY | ONLY_X).items():
+        outcome("numba", made(make, X, tmp_path), Y if form in ONLY_X else made(make, Y, tmp_path))
+    assert [len(kernel.signatures) for kernel in kernels] == before
+
+
 @engines
 def test_sample_weights_in_every_form(engine, tmp_path):
     weights = (np.arange(ROWS) % 3).astype(np.float32)
@@ -186,9 +197,15 @@ def test_one_array_may_be_both_input_and_target(engine):
     assert model.fit(X, X, verbose=0).history == twin.fit(X, X.copy(), verbose=0).history
 
 
+CLASSES = np.arange(ROWS) % 3
+
+
 @engines
-@pytest.mark.parametrize("y", [CLASSES := np.arange(ROWS) % 3, CLASSES[:, None], CLASSES.astype(float), CLASSES.tolist(),
-                               pd.Series(CLASSES.astype("int8")), CLASSES.astype(">u2")])  # fmt: skip
+@pytest.mark.parametrize(
+    "y",
+    [CLASSES, CLASSES[:, None], CLASSES.astype(float), CLASSES.tolist(), pd.Series(CLASSES, dtype="i1")],
+    ids=["(n,)", "(n, 1)", "float", "list", "Series"],
+)
 def test_class_indices_in_every_form_equal_rows_of_one_1(engine, y):
     found = []
     for loss, goal in (("sparse_categorical_crossentropy", y), ("categorical_crossentropy", np.eye(3)[CLASSES])):
@@ -205,8 +222,6 @@ def test_class_indices_in_every_form_equal_rows_of_one_1(engine, y):
 def line(engine):
     """p = w x + b from w = b = 0, plain descent with rate 0.1: what the tests below compute with a pencil."""
     model = Sequential([Dense(1, kernel_initializer="zeros", input_shape=(1,))])
-    from minidl import SGD
-
     model.compile(SGD(0.1), "mse", metrics=["mae"], engine=engine)
     return model
 

@@ -6,7 +6,7 @@ import contextlib
 import gc
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +53,7 @@ class Comparison:
 
 
 def compare(
-    rivals: dict[str, Call],
+    rivals: Mapping[str, Call],
     *,
     validate: Callable[[dict[str, object]], None] | None = None,
     prepare: Callable[[str], None] | None = None,

@@ -4,12 +4,12 @@ The scalar functions are the formulas; the loops around them are what Numba turn
 array that is read.
 """
 
-import math
-
 import numpy as np
 
 from minidl.contract import LINEAR, RELU, SIGMOID, SOFTMAX, TANH
+from minidl.engines.numba_engine import elementary
 from minidl.engines.numba_engine.cache import njit
+from minidl.engines.numba_engine.elementary import exp
 
 
 @njit(cache=True)
@@ -30,7 +30,7 @@ def linear_backward(dy, y, out=None):
 def sigmoid_of(z):
     # Two branches, so that exp never overflows: 1 / (1 + e^-z) where z >= 0, e^z / (1 + e^z) where z < 0.
     one = type(z)(1)
-    e = math.exp(-abs(z))
+    e = exp(-abs(z))
     return (one if z >= 0 else e) / (one + e)
 
 
@@ -78,7 +78,7 @@ def tanh(z, out=None):
     out = np.empty_like(z) if out is None else out
     z_, out_ = z.reshape(-1), out.reshape(-1)
     for e in range(z_.size):
-        out_[e] = math.tanh(z_[e])
+        out_[e] = elementary.tanh(z_[e])
     return out
 
 
@@ -92,17 +92,16 @@ def tanh_backward(dy, y, out=None):
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath={"contract", "reassoc"})
 def softmax(z, out=None):
     out = np.empty_like(z) if out is None else out
     for r in range(z.shape[0]):
-        largest = z[r, 0]
-        for u in range(1, z.shape[1]):
-            # Taking the largest logit off everywhere changes nothing but keeps exp from overflowing.
-            largest = z[r, u] if z[r, u] > largest or z[r, u] != z[r, u] else largest
+        largest = largest_of(z[r])
+        for u in range(z.shape[1]):
+            # Taking the row's largest logit off everywhere changes nothing but keeps exp from overflowing.
+            out[r, u] = exp(z[r, u] - largest)
         total = z.dtype.type(0)
         for u in range(z.shape[1]):
-            out[r, u] = math.exp(z[r, u] - largest)
             total += out[r, u]
         for u in range(z.shape[1]):
             out[r, u] /= total
@@ -110,6 +109,15 @@ def softmax(z, out=None):
 
 
 @njit(cache=True)
+def largest_of(z):
+    """The largest entry; NaN if there is one."""
+    largest = z[0]
+    for u in range(1, z.size):
+        largest = z[u] if z[u] > largest or z[u] != z[u] else largest
+    return largest
+
+
+@njit(cache=True, fastmath={"contract", "reassoc"})
 def softmax_backward(dy, y, out=None):
     out = np.empty_like(y) if out is None else out
     for r in range(y.shape[0]):

@@ -1,7 +1,5 @@
 """Losses in Numba: the loss of each row from the target y, followed by its gradient by the prediction."""
 
-import math
-
 import numpy as np
 
 from minidl.contract import (
@@ -14,11 +12,12 @@ from minidl.contract import (
     PROBABILITY_FLOOR,
     SPARSE_CATEGORICAL_CROSSENTROPY,
 )
-from minidl.engines.numba_engine.activations import sigmoid_of, softmax
+from minidl.engines.numba_engine.activations import largest_of, sigmoid_of, softmax
 from minidl.engines.numba_engine.cache import njit
+from minidl.engines.numba_engine.elementary import exp, log, log1p
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath={"contract", "reassoc"})
 def mean_squared_error(y, p, out=None):
     out = np.empty(p.shape[0], p.dtype) if out is None else out
     units = p.dtype.type(p.shape[1])
@@ -41,7 +40,7 @@ def mean_squared_error_backward(y, p, out=None):
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath={"contract", "reassoc"})
 def mean_absolute_error(y, p, out=None):
     out = np.empty(p.shape[0], p.dtype) if out is None else out
     units = p.dtype.type(p.shape[1])
@@ -63,7 +62,7 @@ def mean_absolute_error_backward(y, p, out=None):
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath={"contract", "reassoc"})
 def binary_crossentropy(y, p, out=None):
     out = np.empty(p.shape[0], p.dtype) if out is None else out
     one, units = p.dtype.type(1), p.dtype.type(p.shape[1])
@@ -72,8 +71,10 @@ def binary_crossentropy(y, p, out=None):
         total = p.dtype.type(0)
         for u in range(p.shape[1]):
             clipped = low if p[r, u] < low else (high if p[r, u] > high else p[r, u])
-            # log1p(-p) keeps the digits of a small p that 1 - p would drop.
-            total += -y[r, u] * math.log(clipped) - (one - y[r, u]) * math.log1p(-clipped)
+            # log1p(-p) keeps the digits of a small p that 1 - p would drop; from 1/2 on 1 - p is exact.
+            half = p.dtype.type(0.5)
+            log_rest = log1p(-clipped) if clipped < half else log(one - clipped)
+            total -= y[r, u] * log(clipped) + (one - y[r, u]) * log_rest
         out[r] = total / units
     return out
 
@@ -92,7 +93,7 @@ def binary_crossentropy_backward(y, p, out=None):
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath={"contract", "reassoc"})
 def binary_crossentropy_from_logits(y, z, out=None):
     out = np.empty(z.shape[0], z.dtype) if out is None else out
     zero, units = z.dtype.type(0), z.dtype.type(z.shape[1])
@@ -101,7 +102,7 @@ def binary_crossentropy_from_logits(y, z, out=None):
         for u in range(z.shape[1]):
             # log(1 + e^z) - y z, in the form that neither overflows nor cancels.
             positive = zero if z[r, u] < 0 else z[r, u]
-            total += positive - y[r, u] * z[r, u] + math.log1p(math.exp(-abs(z[r, u])))
+            total += positive - y[r, u] * z[r, u] + log1p(exp(-abs(z[r, u])))
         out[r] = total / units
     return out
 
@@ -116,7 +117,7 @@ def binary_crossentropy_from_logits_backward(y, z, out=None):
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath={"contract", "reassoc"})
 def categorical_crossentropy(y, p, out=None):
     out = np.empty(p.shape[0], p.dtype) if out is None else out
     low, high = p.dtype.type(PROBABILITY_FLOOR), p.dtype.type(1 - PROBABILITY_FLOOR)
@@ -128,7 +129,7 @@ def categorical_crossentropy(y, p, out=None):
         for u in range(p.shape[1]):
             share = p[r, u] / whole
             share = low if share < low else (high if share > high else share)
-            total -= y[r, u] * math.log(share)
+            total -= y[r, u] * log(share)
         out[r] = total
     return out
 
@@ -154,17 +155,15 @@ def categorical_crossentropy_backward(y, p, out=None):
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath={"contract", "reassoc"})
 def categorical_crossentropy_from_logits(y, z, out=None):
     out = np.empty(z.shape[0], z.dtype) if out is None else out
     for r in range(z.shape[0]):
-        largest = z[r, 0]
-        for u in range(1, z.shape[1]):
-            largest = z[r, u] if z[r, u] > largest or z[r, u] != z[r, u] else largest
+        largest = largest_of(z[r])
         whole = z.dtype.type(0)
         for u in range(z.shape[1]):
-            whole += math.exp(z[r, u] - largest)
-        log_of_sum = math.log(whole)
+            whole += exp(z[r, u] - largest)
+        log_of_sum = log(whole)
         total = z.dtype.type(0)
         for u in range(z.shape[1]):
             total += y[r, u] * (log_of_sum - (z[r, u] - largest))
@@ -184,7 +183,7 @@ def categorical_crossentropy_from_logits_backward(y, z, out=None):
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath={"contract", "reassoc"})
 def sparse_categorical_crossentropy(y, p, out=None):
     # Keras clips here before it divides by the sum, and above after; y is rows of one 1 in both.
     out = np.empty(p.shape[0], p.dtype) if out is None else out
@@ -194,8 +193,8 @@ def sparse_categorical_crossentropy(y, p, out=None):
         for u in range(p.shape[1]):
             clipped = low if p[r, u] < low else (high if p[r, u] > high else p[r, u])
             whole += clipped
-            right += y[r, u] * math.log(clipped)
-        out[r] = math.log(whole) - right
+            right += y[r, u] * log(clipped)
+        out[r] = log(whole) - right
     return out
 
 

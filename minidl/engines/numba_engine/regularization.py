@@ -7,7 +7,7 @@ import numpy as np
 from minidl.engines.numba_engine.cache import njit
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath={"contract", "reassoc"})
 def l1(w, rate):
     w_, total = w.reshape(-1), 0.0
     for e in range(w_.size):
@@ -23,7 +23,7 @@ def l1_backward(w, rate, out):
         out_[e] += slope if w_[e] > 0 else (-slope if w_[e] < 0 else zero)
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath={"contract", "reassoc"})
 def l2(w, rate):
     w_, total = w.reshape(-1), 0.0
     for e in range(w_.size):

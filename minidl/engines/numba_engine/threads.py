@@ -27,6 +27,16 @@ _running = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 
 
+def begin_anew():
+    """A forked process has none of its parent's threads: waiting for them would never end."""
+    global _running, _pool
+    _running, _pool = threading.Lock(), None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=begin_anew)
+
+
 def chunk_rows(rows: int) -> int:
     """How many rows a chunk of a batch of so many rows has."""
     return min(rows, max(CHUNK, -(-rows // MOST)))
