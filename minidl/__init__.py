@@ -22,7 +22,10 @@ _HOME = {
     "get_engine": "engines",
     "set_random_seed": "seeds",
 }
-_MODULES = ("bench", "callbacks", "data", "formulas", "initializers", "layers", "losses", "metrics", "optimizers", "regularizers")
+_MODULES = (
+    "bench", "callbacks", "data", "formulas", "initializers", "layers", "losses", "metrics", "optimizers",
+    "regularizers",
+)  # fmt: skip
 
 __all__ = [*_HOME, *_MODULES]
 

@@ -105,10 +105,10 @@ def add_compare(commands: argparse._SubParsersAction) -> None:
 def run_compare(options: argparse.Namespace, parser: Parser) -> int:
     if options.target is not None and options.data is None:
         parser.error("--target names a column of a CSV, but no DATA.csv is given")
-    from minidl import compare, report
+    from minidl.compare import experiment, report
     from minidl.interruption import Interruption
 
-    settings = compare.Settings(
+    settings = experiment.Settings(
         data=options.data,
         target=options.target,
         hidden=options.hidden,
@@ -118,11 +118,11 @@ def run_compare(options: argparse.Namespace, parser: Parser) -> int:
         engines=options.engines,
         seed=options.seed,
     )
-    task = compare.load(settings)
-    engines, reasons = compare.choose_engines(settings.engines)
+    task = experiment.load(settings)
+    engines, reasons = experiment.choose_engines(settings.engines)
     folder = report.make_folder(options.out)
     stages = report.Stages()
-    found = compare.compare(settings, task, engines, reasons, stages)
+    found = experiment.compare(settings, task, engines, reasons, stages)
     with Interruption():  # a Ctrl-C that comes now waits for the files; a second one does not
         what = "interrupted: writing what is finished" if found["interrupted"] else "writing the report"
         with stages(what, 1) as advance:

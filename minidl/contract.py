@@ -5,8 +5,8 @@ Arrays are float32 or float64, one dtype per call, C-contiguous; results have th
 result unless ``out=`` is given; optimizers change ``theta`` and their slots in place, since that is what they are for.
 A backward operation takes the gradient of the loss by the operation's output and returns it by the input.
 
-Dropout masks. ``keep[r, k]`` of the layer ``layer`` at the training step ``step`` (both from 0) with ``seed`` comes from
-one counter-based generator, the same bits in every engine, all in unsigned 64-bit arithmetic that wraps around:
+Dropout masks. ``keep[r, k]`` of the layer ``layer`` at the training step ``step`` (both from 0) with ``seed`` comes
+from one counter-based generator, the same bits in every engine, in unsigned 64-bit arithmetic that wraps around:
 
     mix(h):  h = (h ^ (h >> 30)) * 0xBF58476D1CE4E5B9;  h = (h ^ (h >> 27)) * 0x94D049BB133111EB;  h ^ (h >> 31)
     key   =  mix(mix(mix(seed) + step) + layer)
@@ -67,7 +67,8 @@ class Operation:
 
     ``measure`` says in what the error is given: "ulp" (the largest over the entries, in units in the last place),
     "product" (max |C^ - C| / (u |A||B|), u the rounding unit: the terms added up are the yardstick) or "relative"
-    (max |C^ - C| / (u max |C|)). Operations that count have no ``formula``. ``bound`` holds for every engine unless ``bounds`` names the engine.
+    (max |C^ - C| / (u max |C|)). Operations that count have no ``formula``. ``bound`` holds for every engine that
+    ``bounds`` does not name.
     """
 
     name: str
@@ -128,7 +129,8 @@ OPERATIONS = {
         *_activation("relu", 0),
         *_activation("tanh", 2.5, numpy=4),
         *_activation("softmax", 16),
-        Operation("dense", "dense", "(x, W, b, out=None)", "x (n, i), W (i, o), b (o,) -> (n, o)", "dense", "product", 8),
+        Operation("dense", "dense", "(x, W, b, out=None)", "x (n, i), W (i, o), b (o,) -> (n, o)", "dense",
+                  "product", 8),
         Operation("dense_backward_x", "dense", "(dz, W, out=None)", "dz (n, o), W (i, o) -> (n, i)",
                   "dense_backward_x", "product", 8),
         Operation("dense_backward_W", "dense", "(x, dz, out=None)", "x (n, i), dz (n, o) -> (i, o)",

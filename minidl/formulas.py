@@ -114,7 +114,8 @@ def resolve(expression: sp.Expr) -> sp.Expr:
 def is_range_check(piecewise: Piecewise) -> bool:
     """Whether this is SymPy's "if 1 <= index <= size": true for every index here, since indices stay in range."""
     (_, condition), (otherwise, always) = piecewise.args[0], piecewise.args[-1]
-    return len(piecewise.args) == 2 and otherwise.doit() == 0 and always == True and condition.free_symbols <= {*RANGE, *RANGE.values()}
+    zero_else = len(piecewise.args) == 2 and otherwise.doit() == 0 and always == sp.true
+    return zero_else and condition.free_symbols <= {*RANGE, *RANGE.values()}
 
 
 def to_latex(expression: sp.Expr) -> str:

@@ -38,7 +38,7 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """Gradient descent: theta' = theta - learning_rate g, with momentum if asked for (formulas "sgd", "momentum", "nesterov")."""
+    """Gradient descent, with momentum if asked for (formulas "sgd", "momentum", "nesterov")."""
 
     def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False):
         super().__init__(learning_rate)

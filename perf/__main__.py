@@ -8,7 +8,7 @@ from perf import coldstart, report, training
 
 COMMANDS = {
     "training": (training.main, "an epoch on each engine, in turns: tiny, table, mnist/32, mnist/256"),
-    "coldstart": (coldstart.main, "a fresh process to a trained and evaluated model, against JAX where it is installed"),
+    "coldstart": (coldstart.main, "a fresh process to a trained and evaluated model, against JAX where installed"),
     "report": (report.main, "write the README's tables from perf/results"),
 }
 

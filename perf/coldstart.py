@@ -88,6 +88,8 @@ def main() -> None:
     found = timing.compare(rivals, validate=validate, repeat=(9, 9), budget_seconds=60)
     for name, result in found.timings.items():
         speedup = found.speedups[name]
-        print(f"{name:8} {result.median:.3f} s  ({speedup.value:.2f}x {found.baseline}, {speedup.low:.2f} to {speedup.high:.2f})")
-    content = {name: {**asdict(found.timings[name]), "speedup": asdict(found.speedups[name])} for name in rivals}
-    print(f"written to {results_file.write('coldstart', {'machine': machine.facts(), 'baseline': found.baseline, 'programs': content})}")
+        interval = f"{speedup.low:.2f} to {speedup.high:.2f}"
+        print(f"{name:8} {result.median:.3f} s  ({speedup.value:.2f}x {found.baseline}, {interval})")
+    programs = {name: {**asdict(found.timings[name]), "speedup": asdict(found.speedups[name])} for name in rivals}
+    content = {"machine": machine.facts(), "baseline": found.baseline, "programs": programs}
+    print(f"written to {results_file.write('coldstart', content)}")

@@ -21,10 +21,9 @@ def training_table(results: dict) -> str:
     for name, case in results["cases"].items():
         numpy, numba = case["engines"]["numpy"], case["engines"]["numba"]
         speedup = numba["speedup_vs_numpy"]
-        lines.append(
-            f"| {name}: {MEANING[name]} | {numpy['epoch_seconds'] * 1e3:.3g} ms | {numba['epoch_seconds'] * 1e3:.3g} ms "
-            f"| {speedup['value']:.1f}x ({speedup['low']:.1f} to {speedup['high']:.1f}) |"
-        )
+        times = " | ".join(f"{found['epoch_seconds'] * 1e3:.3g} ms" for found in (numpy, numba))
+        interval = f"{speedup['low']:.1f} to {speedup['high']:.1f}"
+        lines.append(f"| {name}: {MEANING[name]} | {times} | {speedup['value']:.1f}x ({interval}) |")
     return "\n".join(lines) + f"\n\n{origin(results['machine'])}"
 
 

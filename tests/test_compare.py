@@ -9,9 +9,9 @@ from xml.dom import minidom
 import numpy as np
 import pytest
 
-from minidl import compare, mathml, report
 from minidl.bench import timing
 from minidl.cli import main
+from minidl.compare import experiment, mathml, report
 from minidl.contract import OPERATIONS
 from minidl.formulas import FORMULAS
 
@@ -22,13 +22,13 @@ SOME = ("sigmoid", "sigmoid_backward", "dense", "adam")
 def short_times():
     """Time every thing for a moment only."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compare, "BUDGETS", dict.fromkeys(compare.BUDGETS, 0.01))
+        patch.setattr(experiment, "BUDGETS", dict.fromkeys(experiment.BUDGETS, 0.01))
         yield
 
 
 @pytest.fixture
 def few_operations(monkeypatch):
-    monkeypatch.setattr(compare, "OPERATIONS", {name: OPERATIONS[name] for name in SOME})
+    monkeypatch.setattr(experiment, "OPERATIONS", {name: OPERATIONS[name] for name in SOME})
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +210,7 @@ def test_folder_that_cannot_be_written_is_found_before_the_training(tmp_path, ca
 
 
 def test_engine_that_cannot_run(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(compare, "why_not", lambda name: "there is no GPU here" if name == "cupy" else "")
+    monkeypatch.setattr(experiment, "why_not", lambda name: "there is no GPU here" if name == "cupy" else "")
     code = run("compare", "--engines", "numpy,cupy", "--out", tmp_path)
     check_refused(code, capsys.readouterr().err, "the engine 'cupy' cannot run here: there is no GPU here")
 
@@ -227,14 +227,14 @@ def test_training_that_diverges(tmp_path, capsys):
 def test_curves_that_differ_are_not_timed():
     curves = {"numpy": np.array([1.0, 0.5]), "numba": np.array([1.0, 0.5002])}
     with pytest.raises(timing.Disagreement, match=r"numpy and numba differ by 0\.0004"):
-        compare.check_curves(curves)
-    compare.check_curves({"numpy": np.array([1.0, 0.5]), "numba": np.array([1.0, 0.50001])})
+        experiment.check_curves(curves)
+    experiment.check_curves({"numpy": np.array([1.0, 0.5]), "numba": np.array([1.0, 0.50001])})
     # 1e-6 of rounding beside a loss of 1e-5 is a tenth of it, but only a ten-thousandth of a hundredth of the first.
-    assert compare.curve_difference(np.array([1.0, 1e-5]), np.array([1.0, 1.1e-5])) == pytest.approx(1e-4)
+    assert experiment.curve_difference(np.array([1.0, 1e-5]), np.array([1.0, 1.1e-5])) == pytest.approx(1e-4)
 
 
 def test_error_beyond_its_bound_is_a_problem(tmp_path, few_operations, monkeypatch, capsys):
-    monkeypatch.setattr(compare.operations, "error", lambda engine, name: float("inf") if name == "dense" else 0.0)
+    monkeypatch.setattr(experiment.operations, "error", lambda engine, name: float("inf") if name == "dense" else 0.0)
     assert run("compare", "--engines", "numba", "--epochs", "1", "--out", tmp_path) == 1
     assert "dense in numba is off by inf" in capsys.readouterr().out
     found = json.loads((tmp_path / "report.json").read_text())
@@ -244,7 +244,7 @@ def test_error_beyond_its_bound_is_a_problem(tmp_path, few_operations, monkeypat
 
 @pytest.mark.parametrize(("stopped", "trained"), [("numpy", []), ("numba", ["numpy"]), (None, ["numpy", "numba"])])
 def test_interruption_leaves_what_is_finished(stopped, trained, tmp_path, few_operations, monkeypatch):
-    train = compare.train
+    train = experiment.train
 
     def interrupted(settings, task, name, *rest):
         if name == stopped:
@@ -254,8 +254,8 @@ def test_interruption_leaves_what_is_finished(stopped, trained, tmp_path, few_op
     def stop(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(compare, "train", interrupted)
-    monkeypatch.setattr(compare, "check_formula", stop)
+    monkeypatch.setattr(experiment, "train", interrupted)
+    monkeypatch.setattr(experiment, "check_formula", stop)
     assert run("compare", "--epochs", "1", "--out", tmp_path) == 130
     found = json.loads((tmp_path / "report.json").read_text())
     assert found["interrupted"] is True

@@ -67,7 +67,8 @@ def test_derivative_from_the_output_is_the_derivative(name):
 @pytest.mark.parametrize("letter", ["W", "x", "b"])
 def test_backward_of_dense_is_the_derivative_of_dense(letter):
     """With L = sum of G Z, dL/dZ is G, so dL/dW is what dense_backward_W must give; all sizes small and explicit."""
-    X, W, G = (sp.Matrix(2, 3, sp.symbols("x:6")), sp.Matrix(3, 2, sp.symbols("w:6")), sp.Matrix(2, 2, sp.symbols("g:4")))
+    X, W = sp.Matrix(2, 3, sp.symbols("x:6")), sp.Matrix(3, 2, sp.symbols("w:6"))
+    G = sp.Matrix(2, 2, sp.symbols("g:4"))
     b = sp.Matrix(1, 2, sp.symbols("b:2"))
     loss = sum((X * W + sp.ones(2, 1) * b).multiply_elementwise(G))
     wanted = {"W": W, "x": X, "b": b}[letter]

@@ -21,7 +21,8 @@ HEADS = {
 @st.composite
 def networks(draw):
     loss = draw(st.sampled_from(sorted(HEADS)))
-    hidden = draw(st.lists(st.tuples(st.integers(1, 7), st.sampled_from(["sigmoid", "tanh", "linear", "softmax"])), max_size=3))
+    activation = st.sampled_from(["sigmoid", "tanh", "linear", "softmax"])
+    hidden = draw(st.lists(st.tuples(st.integers(1, 7), activation), max_size=3))
     outputs = draw(st.integers(2 if "categorical" in loss else 1, 4))
     return {
         "loss": loss,
@@ -70,7 +71,7 @@ def build(network, engine):
 @given(network=networks())
 @pytest.mark.parametrize("engine", RUNNING)
 def test_gradient_by_central_differences(engine, network):
-    """One step of SGD at rate 1 moves theta by minus the gradient; the loss of a step, dropout included, is returned."""
+    """One step of SGD at rate 1 moves theta by minus the gradient, and returns the loss, dropout included."""
     model, X, y, weight = build(network, engine)
     theta = model._program.theta
     start = theta.copy()
@@ -92,7 +93,7 @@ def test_gradient_by_central_differences(engine, network):
 
 @pytest.mark.parametrize("engine", RUNNING)
 def test_gradient_through_relu_by_hand(engine):
-    """One row (1, 2), one hidden unit per sign, so that one passes and one is cut; every number can be followed.
+    """One row (1, 2) and two hidden units, of which one passes and one is cut; every number can be followed.
 
     z = (1*1 + 2*1, 1*1 - 2*1) = (3, -1), a = (3, 0), p = 3*2 + 0*5 + 1 = 7, y = 5, loss 4, dp = 2 (7 - 5) = 4
     output layer: dW = a dp = (12, 0), db = 4; dz = dp (2, 5) cut to (8, 0); hidden: dW = x dz = (8, 0; 16, 0), db = (8, 0)

@@ -201,6 +201,10 @@ def test_weights_go_out_and_in_again_as_copies():
     # Weights that are set count as adapted statistics, so that a later fit does not overwrite them.
     other.fit(3 * X, Y, verbose=0)
     assert bits(other)[:2] == before[:2]
+    third = network()
+    third.layers[0].set_weights(model.layers[0].get_weights())
+    third.fit(3 * X, Y, verbose=0)
+    assert bits(third)[:2] == before[:2]
 
 
 def test_arrays_of_the_model_itself_may_be_set_in_another_order():
@@ -280,6 +284,14 @@ def test_a_seed_repeats_everything_and_another_does_not(engine):
         runs.append((start, history, bits(model)))
     assert runs[0] == runs[1]
     assert all(one != other for one, other in zip(runs[0], runs[2], strict=True))
+
+
+def test_weights_shuffling_and_dropout_draw_from_streams_of_their_own():
+    streams = [seeds.stream(5, purpose).integers(2**63) for purpose in (seeds.WEIGHTS, seeds.SHUFFLING, seeds.DROPOUT)]
+    assert len(set(streams)) == 3
+    assert seeds.dropout_seed(5) == streams[2]
+    small, large = (Sequential([Dense(units, input_shape=(6,))], seed=5) for units in (1, 100))
+    assert small._shuffle.permutation(50).tolist() == large._shuffle.permutation(50).tolist()
 
 
 @engines
@@ -684,6 +696,17 @@ def test_watching_batches_does_not_change_the_result(engine):
 
 
 @engines
+def test_an_epoch_parted_into_ranges_has_the_same_result(engine, monkeypatch):
+    whole, parted = network(engine), network(engine)
+    expected = whole.fit(X, Y, batch_size=8, epochs=3, verbose=0).history
+    monkeypatch.setattr("minidl.model.RANGE", 1)  # one batch a range
+    found = parted.fit(X, Y, batch_size=8, epochs=3, verbose=0).history
+    assert bits(parted) == bits(whole)
+    assert found["accuracy"] == expected["accuracy"]
+    np.testing.assert_allclose(found["loss"], expected["loss"], rtol=1e-12)
+
+
+@engines
 def test_batch_hooks_see_the_running_logs(engine):
     class Watch(Callback):
         seen = ()
@@ -969,13 +992,13 @@ def test_a_row_of_weight_0_does_not_teach(engine):
 @engines
 def test_class_example_784_256_128_1(engine):
     rng = np.random.default_rng(0)
-    x, y = rng.random((600, 784)), rng.integers(0, 2, 600)
+    x, y = rng.random((256, 784)), rng.integers(0, 2, 256)
     model = Sequential(seed=0)
     model.add(Dense(256, activation="relu", input_shape=(784,)))
     model.add(Dense(128, activation="relu"))
     model.add(Dense(1, activation="sigmoid"))
     model.compile(optimizer="adam", loss="binary_crossentropy", metrics=["accuracy"], engine=engine)
-    loss = model.fit(x, y, epochs=8, batch_size=32, verbose=0).history["loss"]
+    loss = model.fit(x, y, epochs=8, batch_size=64, verbose=0).history["loss"]
     assert model.count_params() == 233_985
     assert loss[-1] < loss[0]
     assert loss[-1] < 0.67  # below what always saying 1/2 costs, log 2 = 0.693

@@ -1,4 +1,6 @@
-"""The engines train alike: same batches, same loss curves, same dropout; and the same bits for any number of threads."""
+"""The engines train alike: same batches, loss curves and dropout; and the same bits for any number of threads."""
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -108,7 +110,7 @@ def test_a_range_at_a_time_is_the_same_as_all_at_once(engine):
         model(X)
         model._program.optimizer_numbers = model.optimizer.numbers()
         trainer = minidl.get_engine(engine).trainer(model._program, X, y, None, 16)
-        sums = sum(trainer.run(order, start, stop) for start, stop in zip(cuts, cuts[1:], strict=False))
+        sums = sum(trainer.run(order, start, stop) for start, stop in pairwise(cuts))
         trainer.pull()
         weights.append(model.get_weights())
         assert sums[0] == 100

@@ -19,10 +19,10 @@ def sample(name: str, dtype: str = "float32", large: bool = False, seed: int = 0
     rng = np.random.default_rng(seed)
     n, i, o, K = (256, 784, 256, 200_000) if large else (5, 7, 4, 200)
     make = SAMPLES[name] if name in SAMPLES else SAMPLES[name.removesuffix("_backward")]
-    return tuple(
-        np.ascontiguousarray(argument, dtype) if isinstance(argument, np.ndarray) and name != "auc_histograms" else argument
-        for argument in make(name, rng, n, i, o, K, np.dtype(dtype))
-    )
+    made = make(name, rng, n, i, o, K, np.dtype(dtype))
+    if name == "auc_histograms":
+        return made  # its counts are float64 in either dtype
+    return tuple(np.ascontiguousarray(a, dtype) if isinstance(a, np.ndarray) else a for a in made)
 
 
 def call(engine: object, name: str, arguments: tuple) -> list[np.ndarray]:
@@ -45,9 +45,7 @@ def error(engine: object, name: str, dtype: str = "float32", arguments: tuple | 
     if operation.measure == "ulp":
         return max(float(oracle.ulp_error(a, b).max()) for a, b in zip(found, expected, strict=True))
     scale = magnitude(name, arguments) if operation.measure == "product" else None
-    return max(
-        oracle.relative_error(a, np.atleast_1d(b), scale) for a, b in zip(found, expected, strict=True)
-    )
+    return max(oracle.relative_error(a, np.atleast_1d(b), scale) for a, b in zip(found, expected, strict=True))
 
 
 def float_line(dtype: str, points: int) -> np.ndarray:
@@ -98,7 +96,8 @@ def loss_sample(name, rng, n, i, o, K, dtype):
     if "logits" in name:
         return y, rng.normal(0, 4, (n, o))
     if "crossentropy" in name:
-        return (y if "categorical" in name else rng.integers(0, 2, (n, o)).astype(float)), rng.uniform(0.01, 0.99, (n, o))
+        y = y if "categorical" in name else rng.integers(0, 2, (n, o)).astype(float)
+        return y, rng.uniform(0.01, 0.99, (n, o))
     if "accuracy" in name:
         return y, rng.uniform(size=(n, o))
     return rng.normal(size=(n, o)), rng.normal(size=(n, o))

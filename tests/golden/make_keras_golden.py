@@ -94,7 +94,8 @@ CASES = [
     # Binary crossentropy.
     case("bce_sigmoid", BINARY, "binary_crossentropy", "binary1", metrics=BINARY_METRICS),
     case("bce_sigmoid_flat_y", BINARY, "binary_crossentropy", "binary_flat", metrics=BINARY_METRICS),
-    case("bce_multilabel", [HIDDEN, dense(3, "sigmoid")], "binary_crossentropy", "binary3", metrics=["accuracy", "AUC"]),
+    case("bce_multilabel", [HIDDEN, dense(3, "sigmoid")], "binary_crossentropy", "binary3",
+         metrics=["accuracy", "AUC"]),
     case("bce_linear", REGRESSION, "binary_crossentropy", "binary1", sgd(learning_rate=2**-12),
          metrics=["accuracy", "mae"]),
     case("bce_relu", [HIDDEN, dense(1, "relu")], "binary_crossentropy", "binary1", sgd(learning_rate=2**-12),

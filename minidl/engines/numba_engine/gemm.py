@@ -44,7 +44,8 @@ def make_tile(rows: int, vectors: int):
             scalar = context.get_value_type(C.dtype)
             width = 4 if C.dtype == types.float32 else 8
             lanes = VECTOR_BYTES // width
-            vector, count = ir.VectorType(scalar, lanes), ir.IntType(64)
+            vector, count, lane = ir.VectorType(scalar, lanes), ir.IntType(64), ir.IntType(32)
+            nothing, first_lane = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(lane, lanes), [0] * lanes)
             c, c_begin, c_step, a, a_begin, a_step, a_next, b, b_begin, b_step, steps = arguments
             c, a, b = (
                 context.make_array(kind)(context, builder, value).data
@@ -56,10 +57,8 @@ def make_tile(rows: int, vectors: int):
             def vector_at(pointer, place):
                 return builder.bitcast(builder.gep(pointer, [place]), vector.as_pointer())
 
-            places = [
-                [builder.add(builder.add(c_begin, builder.mul(c_step, count(row))), count(v * lanes)) for v in range(vectors)]
-                for row in range(rows)
-            ]
+            row_starts = [builder.add(c_begin, builder.mul(c_step, count(row))) for row in range(rows)]
+            places = [[builder.add(start, count(v * lanes)) for v in range(vectors)] for start in row_starts]
             starts = [[builder.load(vector_at(c, place), align=width) for place in row] for row in places]
 
             before = builder.block
@@ -76,10 +75,7 @@ def make_tile(rows: int, vectors: int):
             new = []
             for row in range(rows):
                 entry = builder.load(builder.gep(a, [builder.add(a_place, builder.mul(a_step, count(row)))]))
-                lane = builder.insert_element(ir.Constant(vector, ir.Undefined), entry, ir.IntType(32)(0))
-                spread = builder.shuffle_vector(
-                    lane, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
-                )
+                spread = builder.shuffle_vector(builder.insert_element(nothing, entry, lane(0)), nothing, first_lane)
                 new.append([builder.call(fma, [spread, b_now[v], sums[row][v]]) for v in range(vectors)])
             next_k = builder.add(k, count(1))
             k.add_incoming(count(0), before)

@@ -58,7 +58,7 @@ def view(buffer, start, rows, columns):
 
 @njit(cache=True, inline="always")
 def forward(table, numbers, parameters, x, work, places, training, seed, step, first):
-    """Run every operation on x (n, i), each into its place in ``work``; x begins with the row ``first`` of its batch."""
+    """Run every operation on x (n, i), each into its place in ``work``; ``first`` is x's first row in its batch."""
     rows = x.shape[0]
     for p in range(table.shape[0]):
         if p > 0:
@@ -142,8 +142,9 @@ def predict_rows(table, numbers, parameters, X, work, places, out, thread, threa
 
 @njit(cache=True)
 def evaluate_rows(
-    table, numbers, parameters, loss, loss_at, classes, chosen, X, y, sample_weight, work, places, goal, row_values, sums
-):
+    table, numbers, parameters, loss, loss_at, classes, chosen, X, y, sample_weight,
+    work, places, goal, row_values, sums,
+):  # fmt: skip
     last, outputs = table.shape[0], goal.shape[1]
     for start in range(0, X.shape[0], goal.shape[0]):
         rows = np.arange(start, min(start + goal.shape[0], X.shape[0]))
@@ -177,7 +178,8 @@ def evaluate(program, X, y, sample_weight=None):
     sums = np.zeros(program.sums_size)
     rows = min(len(X), CHUNK)
     places, size = places_for(program, rows)
-    work, goal, row_values = np.empty(size, X.dtype), np.empty((rows, program.outputs), X.dtype), np.empty(rows, X.dtype)
+    work, row_values = np.empty(size, X.dtype), np.empty(rows, X.dtype)
+    goal = np.empty((rows, program.outputs), X.dtype)
     sample_weight = np.empty(0, X.dtype) if sample_weight is None else sample_weight
     evaluate_rows(
         program.table, program.numbers, program.parameters, program.loss, program.loss_at, program.classes,

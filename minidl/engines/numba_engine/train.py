@@ -106,7 +106,8 @@ def run_batches(
         for chunk in range(thread, chunks, threads):
             train_chunk(
                 table, numbers, parameters, seed, step, first_trainable, loss, loss_at, classes, chosen,
-                X, y, sample_weight, x, goal, row_values, work, places, deltas, gradients, sums, batch, chunk_rows, chunk,
+                X, y, sample_weight, x, goal, row_values, work, places, deltas, gradients, sums,
+                batch, chunk_rows, chunk,
             )  # fmt: skip
         step += 1
         if threads > 1:

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from minidl import report as words
+from minidl.compare import report as words
 
 MARKERS = {"numpy": "o", "numba": "D", "cupy": "s"}
 WORST = 2  # shares of a bound are drawn up to here

@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 from html import escape
 
-from minidl import mathml, picture
-from minidl.contract import OPERATIONS
-from minidl.formulas import FORMULAS, Formula
-from minidl.report import (
+from minidl.compare import mathml, picture
+from minidl.compare.report import (
     MODEL_TIMES,
     digits,
     duration,
@@ -20,6 +18,8 @@ from minidl.report import (
     speedup_text,
     task_sentence,
 )
+from minidl.contract import OPERATIONS
+from minidl.formulas import FORMULAS, Formula
 
 PANEL_TITLES = {
     "loss": "The training loss of each engine: the curves lie on each other",

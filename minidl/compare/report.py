@@ -142,7 +142,7 @@ def make_folder(path: str) -> Path:
 
 def write(report: dict, folder: Path) -> list[Path]:
     """Write the three files, each whole or not at all, and return their paths."""
-    from minidl import page, picture  # SymPy and Matplotlib take two seconds to load
+    from minidl.compare import page, picture  # SymPy and Matplotlib take two seconds to load
 
     numbers = json.dumps(without_nan(report), indent=2, allow_nan=False, ensure_ascii=False)
     files = {
