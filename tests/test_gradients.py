@@ -96,7 +96,8 @@ def test_gradient_through_relu_by_hand(engine):
     """One row (1, 2) and two hidden units, of which one passes and one is cut; every number can be followed.
 
     z = (1*1 + 2*1, 1*1 - 2*1) = (3, -1), a = (3, 0), p = 3*2 + 0*5 + 1 = 7, y = 5, loss 4, dp = 2 (7 - 5) = 4
-    output layer: dW = a dp = (12, 0), db = 4; dz = dp (2, 5) cut to (8, 0); hidden: dW = x dz = (8, 0; 16, 0), db = (8, 0)
+    output layer: dW = a dp = (12, 0), db = 4; dz = dp (2, 5), cut to (8, 0)
+    hidden layer: dW = x dz = (8, 0; 16, 0), db = (8, 0)
     """
     model = minidl.Sequential([minidl.Dense(2, "relu", input_shape=(2,)), minidl.Dense(1)])
     model.compile(minidl.SGD(1.0), "mse", engine=engine, dtype="float64")

@@ -45,7 +45,8 @@ def make_tile(rows: int, vectors: int):
             width = 4 if C.dtype == types.float32 else 8
             lanes = VECTOR_BYTES // width
             vector, count, lane = ir.VectorType(scalar, lanes), ir.IntType(64), ir.IntType(32)
-            nothing, first_lane = ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(lane, lanes), [0] * lanes)
+            nothing = ir.Constant(vector, ir.Undefined)
+            first_lane = ir.Constant(ir.VectorType(lane, lanes), [0] * lanes)
             c, c_begin, c_step, a, a_begin, a_step, a_next, b, b_begin, b_step, steps = arguments
             c, a, b = (
                 context.make_array(kind)(context, builder, value).data

@@ -162,7 +162,9 @@ def gather(classes, X, y, rows, x_out, y_out):
 
 
 @njit(cache=True, inline="always")
-def backward(table, numbers, parameters, x, work, places, deltas, gradient, first_trainable, loss_at, seed, step, first):
+def backward(
+    table, numbers, parameters, x, work, places, deltas, gradient, first_trainable, loss_at, seed, step, first
+):  # fmt: skip
     """From the gradient in ``deltas[0]`` by what the loss was given, back to the gradient by every parameter.
 
     The two rows of ``deltas`` take turns: one is read, the other written. ``first`` is the row of the batch that x
@@ -189,7 +191,8 @@ def backward(table, numbers, parameters, x, work, places, deltas, gradient, firs
         elif kind == NORMALIZATION:
             normalization_backward(dz, parameters[second : second + outputs], dx)
         else:
-            dropout_backward(dz, numbers[p, RATE], seed, step, table[p, WHICH], first * outputs, dx)
+            rate, layer = numbers[p, RATE], table[p, WHICH]
+            dropout_backward(dz, rate, seed, step, layer, first * outputs, dx)
         here = 1 - here
 
 
