@@ -8,13 +8,12 @@ import warnings
 import numpy as np
 
 from minidl import callbacks as callbacks_
-from minidl import checks, losses, metrics, optimizers, seeds
+from minidl import checks, losses, metrics, optimizers, seeds, training
 from minidl import contract as c
 from minidl.engines import get_engine, why_not
-from minidl.interruption import Interruption
 from minidl.layers import Dense, Layer, Normalization, fill
 from minidl.program import Program, bind, flatten
-from minidl.progress import Progress, resolve
+from minidl.progress import resolve
 
 RANGE = 2e9  # floating-point operations trained in one call of the engine: a second in NumPy, less in Numba
 
@@ -182,7 +181,7 @@ class Sequential:
         X = checks.features(x, self._dtype, self.layers[0].inputs)
         train, validation = self._split(X, y, sample_weight, split, validation_data)
         self._prepare(train[0])
-        return self._train(*train, validation, batch_size, epochs, verbose, callbacks, shuffle)
+        return training.train(self, train, validation, batch_size, epochs, verbose, callbacks, shuffle)
 
     def _split(self, X, y, sample_weight, split, validation_data):
         """The training data and the validation data (or None), checked: each X, y, sample_weight."""
@@ -236,63 +235,6 @@ class Sequential:
         for layer in fresh:
             layer.adapt(X)
 
-    def _train(self, X, y, weight, validation, batch_size, epochs, verbose, given_callbacks, shuffle):
-        program, engine, rows = self._program, self._engine, len(X)
-        history = self.history = callbacks_.History()
-        steps = math.ceil(rows / batch_size)
-        params = {"verbose": verbose, "epochs": epochs, "steps": steps}
-        calls = callbacks_.CallbackList([*given_callbacks, history], self, params)
-        operations = 6 * batch_size * max(1, program.parameters.size)
-        length = batch_size * (1 if calls.every_batch else max(1, int(RANGE / operations)))
-        trainer = engine.trainer(program, X, y, weight, batch_size)
-        order = np.arange(rows)
-        self.stop_training, logs = False, {}
-        with Interruption() as interruption, Progress(verbose, epochs, rows) as progress:
-            try:
-                calls.call("on_train_begin", {})
-                for epoch in range(epochs):
-                    calls.call("on_epoch_begin", epoch, {})
-                    interruption.check()  # before the order is drawn, so that the next fit draws the same
-                    order = self._shuffle.permutation(rows) if shuffle else order
-                    sums = np.zeros(program.sums_size)
-                    for start in range(0, rows, length):
-                        if start > 0:
-                            interruption.check()
-                        stop = min(start + length, rows)
-                        program.optimizer_numbers = self._optimizer.numbers()
-                        if calls.every_batch:
-                            calls.call("on_train_batch_begin", start // batch_size, {})
-                        sums += trainer.run(order, start, stop)
-                        if calls.every_batch:
-                            trainer.pull()
-                            calls.call("on_train_batch_end", start // batch_size, self._logs(sums))
-                        progress.advance(epoch, stop)
-                        if self.stop_training:
-                            break
-                    trainer.pull()
-                    logs = self._logs(sums)
-                    if validation is not None:
-                        calls.call("on_test_begin", {})
-                        found = self._logs(engine.evaluate(program, *validation))
-                        calls.call("on_test_end", found)
-                        logs |= {f"val_{name}": value for name, value in found.items()}
-                    logs = dict(sorted(logs.items()))
-                    calls.call("on_epoch_end", epoch, logs)
-                    progress.end_of_epoch(epoch, logs)
-                    if self.stop_training:
-                        break
-                calls.call("on_train_end", logs)
-            finally:
-                trainer.pull()
-        if logs and not math.isfinite(logs["loss"]):
-            warnings.warn(
-                f"the loss has become {logs['loss']}: the training diverged; try a smaller learning rate or "
-                "Normalization",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-        return history
-
     def train_on_batch(self, x: object, y: object, sample_weight: object = None) -> float | list[float]:
         """One step on these rows as one batch: the loss before it, or [loss, *metrics]."""
         self._require_compiled("train_on_batch")
@@ -326,7 +268,7 @@ class Sequential:
         if not self.built:
             self._build(X.shape[1])
         sums = self._engine.evaluate(self._program, X, y, weight)
-        return dict(sorted(self._logs(sums).items())) if return_dict else self._as_list(sums)
+        return training.by_name(self._logs(sums)) if return_dict else self._as_list(sums)
 
     def predict(self, x: object, batch_size: int | None = None, verbose: str | int = "auto") -> np.ndarray:
         """The output for each row of x (n, i): (n, o). ``batch_size`` changes nothing in the result.

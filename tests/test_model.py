@@ -662,7 +662,7 @@ EveryEpoch = type("EveryEpoch", (Recorder,), {hook: recording(hook) for hook in 
 
 @engines
 def test_callbacks_are_called_in_keras_order(engine):
-    logs, val = ["loss", "accuracy"], ["val_accuracy", "val_loss"]
+    logs, val = ["accuracy", "loss"], ["val_accuracy", "val_loss"]  # in alphabetical order, as in Keras
     recorder, model = EveryBatch(), network(engine)
     model.fit(X[:10], Y[:10], batch_size=5, epochs=2, validation_split=0.2, callbacks=[recorder], verbose=0)
     epochs = [
@@ -699,7 +699,7 @@ def test_watching_batches_does_not_change_the_result(engine):
 def test_an_epoch_parted_into_ranges_has_the_same_result(engine, monkeypatch):
     whole, parted = network(engine), network(engine)
     expected = whole.fit(X, Y, batch_size=8, epochs=3, verbose=0).history
-    monkeypatch.setattr("minidl.model.RANGE", 1)  # one batch a range
+    monkeypatch.setattr("minidl.training.RANGE", 1)  # one batch a range
     found = parted.fit(X, Y, batch_size=8, epochs=3, verbose=0).history
     assert bits(parted) == bits(whole)
     assert found["accuracy"] == expected["accuracy"]
