@@ -23,6 +23,20 @@ def shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def listed(names: Iterable[object]) -> str:
+    """Names as a message lists them: the first ten, and how many more."""
+    names = list(names)
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(shown(name) for name in names[:10]) + more
+
+
+def one_of(value: object, name: str, known: Iterable[str]) -> str:
+    """The value, one of the known texts; ValueError for any other, naming the nearest."""
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(f"{name} must not be {shown(value)}; {did_you_mean(value, known)}")
+    return value
+
+
 def whole_number(value: object, name: str, least: int) -> int:
     """The value as int; TypeError unless it is a whole number, ValueError below ``least``."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
@@ -160,3 +174,21 @@ def row_weights(weight: object, dtype: np.dtype, rows: int, name: str = "sample_
     if array.shape not in ((rows,), (rows, 1)):
         raise ValueError(f"{name} has shape {array.shape}, but X has {rows} rows: it must be ({rows},)")
     return clean(array.reshape(rows), name, dtype)
+
+
+def class_weights(weight: object, y: np.ndarray, loss: object) -> np.ndarray:
+    """For each row the weight of its class, 1 where there is none; y is (rows, 1), or (rows, classes) of probabilities.
+
+    As in Keras the class is the rounded label, or the largest of several.
+    """
+    if not isinstance(weight, dict):
+        raise TypeError(f"class_weight must map class indices to weights, as {{0: 1.0, 1: 2.5}}, not {shown(weight)}")
+    if not (loss.takes_indices or loss.takes_probabilities):
+        raise ValueError(f"class_weight needs classes, but the loss {loss.name!r} is one of numbers")
+    weights = {whole_number(k, "a class in class_weight", 0): number(v, f"the weight of class {k}", 0)
+               for k, v in weight.items()}  # fmt: skip
+    classes = np.argmax(y, axis=1) if y.shape[1] > 1 else np.round(y[:, 0]).astype(np.int64)
+    unknown = set(weights) - set(range(max(y.shape[1], int(classes.max()) + 1, 2)))
+    if unknown:
+        raise ValueError(f"class_weight names the class {min(unknown)}, which no row can have")
+    return np.array([weights.get(k, 1.0) for k in classes.tolist()], y.dtype)

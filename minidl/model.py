@@ -10,12 +10,12 @@ import numpy as np
 from minidl import callbacks as callbacks_
 from minidl import checks, losses, metrics, optimizers, seeds, training
 from minidl import contract as c
+from minidl.data.schema import Schema, arrange, schema_of
+from minidl.data.tables import Table
 from minidl.engines import get_engine, why_not
 from minidl.layers import Dense, Layer, Normalization, fill
 from minidl.program import Program, bind, flatten
 from minidl.progress import resolve
-
-RANGE = 2e9  # floating-point operations trained in one call of the engine: a second in NumPy, less in Numba
 
 
 class Sequential:
@@ -35,6 +35,7 @@ class Sequential:
         self.seed = seeds.fresh_seed() if seed is None else checks.whole_number(seed, "seed", 0)
         self.layers: list[Layer] = []
         self.history: callbacks_.History | None = None
+        self.schema: Schema | None = None  # the columns of the table that it was trained on, if it was one
         self.stop_training = False
         self._draw_weights = seeds.stream(self.seed, seeds.WEIGHTS)
         self._shuffle = seeds.stream(self.seed, seeds.SHUFFLING)
@@ -155,7 +156,7 @@ class Sequential:
     def fit(
         self,
         x: object,
-        y: object,
+        y: object = None,
         batch_size: int | None = 32,
         epochs: int = 1,
         verbose: str | int = "auto",
@@ -163,9 +164,14 @@ class Sequential:
         validation_split: float = 0.0,
         validation_data: tuple | None = None,
         shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
         sample_weight: object = None,
     ) -> callbacks_.History:
-        """Train on x (n, i) and y (n, o) or, for one output or class indices, (n,).
+        """Train on x (n, i) and y (n, o) or, for one output or class indices, (n,); or on a ``minidl.data.Table``.
+
+        The model keeps the names of the columns of a Table, or of a pandas table, as its ``schema``, and looks for them
+        in what it is given later. ``class_weight`` maps the index of a class to what its rows weigh, 1 where it is
+        left out; it cannot be used together with ``sample_weight``.
 
         ``validation_split`` keeps the last rows for validation, before shuffling; ``validation_data`` is (x, y) or
         (x, y, sample_weight). The loss is sum(w l) / n over each batch plus the layers' penalties; metrics do not
@@ -178,9 +184,16 @@ class Sequential:
         epochs = checks.whole_number(epochs, "epochs", 0)
         split = checks.number(validation_split, "validation_split", 0, 1, below_high=True)
         shuffle, verbose, callbacks = checks.truth(shuffle, "shuffle"), resolve(verbose), callbacks_.check(callbacks)
-        X = checks.features(x, self._dtype, self.layers[0].inputs)
+        schema = self._schema_for(x)
+        x, y = parted(x, y)
+        X = self._features(x)
         train, validation = self._split(X, y, sample_weight, split, validation_data)
+        if class_weight is not None:
+            if sample_weight is not None:
+                raise ValueError("give class_weight or sample_weight, not both: put the product into sample_weight")
+            train = (*train[:2], checks.class_weights(class_weight, train[1], self._loss))
         self._prepare(train[0])
+        self.schema = schema
         return training.train(self, train, validation, batch_size, epochs, verbose, callbacks, shuffle)
 
     def _split(self, X, y, sample_weight, split, validation_data):
@@ -189,9 +202,12 @@ class Sequential:
         y = self._targets(y, len(X), outputs, "y")
         weight = checks.row_weights(sample_weight, self._dtype, len(X))
         if validation_data is not None:
+            if isinstance(validation_data, Table):
+                validation_data = (validation_data, validation_data.y)
             if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
                 raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
-            X_val = checks.features(validation_data[0], self._dtype, X.shape[1], "validation X")
+            X_val = arrange(validation_data[0], self.schema)
+            X_val = checks.features(X_val, self._dtype, X.shape[1], "validation X")
             y_val = self._targets(validation_data[1], len(X_val), outputs, "validation y")
             w_val = validation_data[2] if len(validation_data) == 3 else None
             w_val = checks.row_weights(w_val, self._dtype, len(X_val), "validation sample_weight")
@@ -238,7 +254,8 @@ class Sequential:
     def train_on_batch(self, x: object, y: object, sample_weight: object = None) -> float | list[float]:
         """One step on these rows as one batch: the loss before it, or [loss, *metrics]."""
         self._require_compiled("train_on_batch")
-        X = checks.features(x, self._dtype, self.layers[0].inputs)
+        x, y = parted(x, y)
+        X = self._features(x)
         (X, y, weight), _ = self._split(X, y, sample_weight, 0, None)
         self._prepare(X)
         self._program.optimizer_numbers = self._optimizer.numbers()
@@ -252,7 +269,7 @@ class Sequential:
     def evaluate(
         self,
         x: object,
-        y: object,
+        y: object = None,
         batch_size: int | None = None,
         verbose: str | int = "auto",
         sample_weight: object = None,
@@ -263,7 +280,8 @@ class Sequential:
         if batch_size is not None:
             checks.whole_number(batch_size, "batch_size", 1)
         resolve(verbose)
-        X = checks.features(x, self._dtype, self.layers[0].inputs)
+        x, y = parted(x, y)
+        X = self._features(x)
         (X, y, weight), _ = self._split(X, y, sample_weight, 0, None)
         if not self.built:
             self._build(X.shape[1])
@@ -278,12 +296,29 @@ class Sequential:
         if batch_size is not None:
             checks.whole_number(batch_size, "batch_size", 1)
         resolve(verbose)
-        return self._forward(checks.features(x, self._dtype, self.layers[0].inputs if self.layers else None))
+        return self._forward(self._features(x))
 
     def __call__(self, x: object) -> np.ndarray:
         """The output for each row of x (n, i): (n, o), directly; NaN and infinity pass through the formulas."""
-        inputs = self.layers[0].inputs if self.layers else None
-        return self._forward(checks.features(x, self._dtype, inputs, finite=False))
+        return self._forward(self._features(x, finite=False))
+
+    def _features(self, x: object, *, finite: bool = True) -> np.ndarray:
+        """X as (rows, features), its columns in the model's order where both have names."""
+        if type(x) is not np.ndarray:
+            x = arrange(x, self.schema)
+        return checks.features(x, self._dtype, self.layers[0].inputs if self.layers else None, finite=finite)
+
+    def _schema_for(self, x: object) -> Schema | None:
+        """The schema that the model has, or takes from its first table."""
+        schema = schema_of(x)
+        if self.schema is None or schema is None:
+            return self.schema or schema
+        if None not in (schema.target, self.schema.target) and schema.target != self.schema.target:
+            raise ValueError(
+                f"the model was trained on the target {self.schema.target}, but this table's is {schema.target}; read "
+                "it with schema=model.schema"
+            )
+        return self.schema
 
     def _forward(self, X: np.ndarray) -> np.ndarray:
         if not self.built:
@@ -366,6 +401,19 @@ class Sequential:
 
     def __repr__(self) -> str:
         return f"<Sequential {' -> '.join(repr(layer.name) for layer in self.layers)}>"
+
+
+def parted(x: object, y: object) -> tuple[object, object]:
+    """X and y; of a Table, which brings its own y, both."""
+    if not isinstance(x, Table):
+        if y is None:
+            raise TypeError("y is missing: give fit(x, y), or a minidl.data.Table that holds both")
+        return x, y
+    if y is not None:
+        raise ValueError("a Table brings its own y; give the table alone, or table.X and y")
+    if x.y is None:
+        raise ValueError("the table has no target: read it with read_csv(path, target=...)")
+    return x, x.y
 
 
 def free_name(layer: Layer, taken: set[str]) -> str:

@@ -147,6 +147,7 @@ def test_own_data_on_one_engine(tmp_path, few_operations, capsys):
         (["--engines", "numpy,nunba"], "unknown engine 'nunba'; did you mean 'numba'?"),
         (["--epoch", "3"], "'--epoch'; did you mean '--epochs'?"),
         (["--target", "label"], "no DATA.csv is given"),
+        (["--labels", "labels.csv"], "no DATA.csv is given"),
     ],
 )
 def test_wrong_usage(arguments, sentence, capsys):
@@ -163,7 +164,7 @@ def test_wrong_usage(arguments, sentence, capsys):
         ({"b": ["x", *range(39)]}, "column 'b' of 'data.csv' holds text, 'x' in row 1"),
         ({"b": [1, 2, "", *range(37)]}, "column 'b' of 'data.csv' has no value in row 3"),
         ({"b": [1, "1e300", *range(38)]}, "column 'b' of 'data.csv' holds 1e+300 in row 2"),
-        ({"label": [0, 1, 2, 1] * 10}, "the target 'label' of 'data.csv' holds 2"),
+        ({"b": ["?"] * 40}, "column 'b' of 'data.csv' has no value in row 1 below the header; fill it in, or drop"),
     ],
 )
 def test_data_that_will_not_do(columns, sentence, tmp_path, monkeypatch, capsys):
@@ -179,12 +180,13 @@ def test_data_that_will_not_do(columns, sentence, tmp_path, monkeypatch, capsys)
     [
         (None, ["--target", "label"], "there is no file 'data.csv'"),
         ("", ["--target", "label"], "'data.csv' is empty"),
-        ("a,label\n", ["--target", "label"], "has 0 rows"),
+        ("a,label\n", ["--target", "label"], "has no rows below its header"),
         ("a,label\n1,0\n2,1\n", ["--target", "label"], "has 2 rows of data; at least 10"),
         ("a,label\n" + "1,0\n" * 20, ["--target", "lable"], "no column 'lable'; did you mean 'label'?"),
         ("a,label\n" + "1,0\n" * 20, [], "say with --target which column of 'data.csv' to predict: 'a', 'label'"),
-        ("a,label\n" + "1,0\n" * 20 + "1,2,3\n", ["--target", "label"], "more fields than the header"),
-        ("a;label\n" + "1;0\n" * 20, ["--target", "label"], "single column"),
+        ("a,label\n" + "1,0\n" * 20 + "1,2,3\n", ["--target", "label"], "row 21 below the header of 'data.csv' has 3 fields, but the header has 2"),
+        ("a label\n" + "1 0\n" * 20, ["--target", "label"], "parted by spaces"),
+        ("a,label\n" + "1,0\n2,1\n3,2\n" * 9, ["--target", "label", "--task", "binary"], "has 3 different values"),
     ],
 )
 def test_files_that_will_not_do(content, arguments, sentence, tmp_path, monkeypatch, capsys):

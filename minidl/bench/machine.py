@@ -13,6 +13,8 @@ from importlib import metadata
 import numpy as np
 
 PACKAGES = ("minidl", "numpy", "numba", "llvmlite")
+# What decides how fast matrix products can be: vectors of 16, 32 or 64 bytes, fused multiply-add, int8 products.
+FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512vnni", "avx512bf16", "neon", "sve", "dotprod")
 
 
 def facts() -> dict[str, object]:
@@ -84,3 +86,37 @@ def version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
+
+
+def features() -> list[str]:
+    """Those of FEATURES that the processor has, as LLVM names them; empty where llvmlite is missing."""
+    try:
+        from llvmlite import binding
+    except ImportError:
+        return []
+    with contextlib.suppress(RuntimeError):  # LLVM does not know every processor
+        found = binding.get_host_cpu_features()
+        return [name for name in FEATURES if found.get(name)]
+    return []
+
+
+def compile_cache() -> str | None:
+    """The folder that keeps the Numba engine's compiled code; None where the engine cannot run."""
+    from minidl.engines import get_engine, why_not
+
+    return None if why_not("numba") else str(get_engine("numba").sigmoid._cache.cache_path)
+
+
+def gpu() -> str | None:
+    """The GPUs that CuPy finds, with their memory; None where there are none."""
+    from minidl.engines import why_not
+
+    if why_not("cupy"):
+        return None
+    import cupy
+
+    found = []
+    for number in range(cupy.cuda.runtime.getDeviceCount()):
+        properties = cupy.cuda.runtime.getDeviceProperties(number)
+        found.append(f"{properties['name'].decode()}, {properties['totalGlobalMem'] / 2**30:.0f} GiB")
+    return "; ".join(found)

@@ -9,21 +9,20 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from minidl import Adam, Callback, Dense, Normalization, Sequential, checks, data
+from minidl import Adam, Callback, Sequential, data, task
 from minidl.bench import machine, operations, timing
+from minidl.checks import listed
 from minidl.contract import OPERATIONS
+from minidl.data import Table, Target
+from minidl.data.text import Source
 from minidl.engines import ENGINES, get_engine, why_not
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 CURVE_TOLERANCE = 1e-4
 TEST_SIZE = 0.25
-LEAST_ROWS = 10
 BUDGETS = {"epoch": 2.0, "one_row": 1.0, "test_set": 1.0, "operation": 0.2}  # seconds of timing, all engines together
 # What is timed of the whole network, and the engine's entry that gets its median.
 SUMMARIES = {"epoch": "epoch_seconds", "one_row": "predict_seconds", "test_set": "predict_test_set_seconds"}
@@ -38,10 +37,17 @@ class Stages(Protocol):
 
 @dataclass(frozen=True)
 class Settings:
-    """What to compare. ``engines`` None takes all that can run here; ``data`` None the shipped data."""
+    """What to compare. ``engines`` None takes all that can run here; ``data`` None the shipped data.
+
+    ``target``, ``labels``, ``missing``, ``categorical`` and ``task`` are those of ``minidl.data.read_csv``.
+    """
 
     data: str | None = None
     target: str | None = None
+    labels: str | None = None
+    missing: str = "error"
+    categorical: str = "error"
+    task: str | None = None
     hidden: tuple[int, ...] = (64, 64)
     epochs: int = 10
     batch_size: int = 32
@@ -52,14 +58,20 @@ class Settings:
 
 @dataclass(frozen=True)
 class Data:
-    """A task of two classes: X float32 (rows, features) and y float32 (rows, 1), parted for training and testing."""
+    """A table parted for training and testing, in float32, so that no engine has to convert it."""
 
     name: str
-    target: str
-    X: np.ndarray
-    y: np.ndarray
-    X_test: np.ndarray
-    y_test: np.ndarray
+    rows: Table
+    held_out: Table
+
+    @property
+    def target(self) -> Target:
+        return self.rows.schema.target
+
+    @property
+    def metric(self) -> str:
+        """The metric that tells how good a network is."""
+        return task.METRICS[self.target.task]
 
 
 # --- what to compare ------------------------------------------------------------------------------------------------
@@ -67,85 +79,18 @@ class Data:
 
 def load(settings: Settings) -> Data:
     """The shipped data or the user's CSV. ValueError or OSError, in one sentence, where it cannot be used."""
-    if settings.data is None:
-        name, target, (X, y) = "breast cancer (Wisconsin diagnostic)", "benign", data.load_breast_cancer()
-    else:
-        name, (target, X, y) = Path(settings.data).name, read_csv(settings.data, settings.target)
-    X, X_test, y, y_test = data.train_test_split(X, y, TEST_SIZE, seed=settings.seed)
-    return Data(name, target, X, y, X_test, y_test)
-
-
-def read_csv(path: str, target: str | None) -> tuple[str, np.ndarray, np.ndarray]:
-    """The target's name, X and y of a CSV with a header, numeric columns and a target of 0 and 1."""
-    import pandas as pd
-
-    if not Path(path).is_file():
-        raise OSError(f"{path!r} is not a file" if Path(path).exists() else f"there is no file {path!r}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(path, index_col=False, low_memory=False, skipinitialspace=True)
-    except pd.errors.EmptyDataError:
-        raise ValueError(f"{path!r} is empty") from None
-    except (pd.errors.ParserError, pd.errors.ParserWarning):
-        raise ValueError(
-            f"{path!r} cannot be read as a table: a row has more fields than the header, or a quote is not closed"
-        ) from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{path!r} is no CSV in UTF-8; save it as that") from None
-    columns = [str(column) for column in table.columns]
-    table.columns = columns
-    if len(columns) == 1:
-        raise ValueError(f"{path!r} has a single column, {shorten(columns[0])!r}; fields are separated by commas here")
-    if target is None:
-        raise ValueError(f"say with --target which column of {path!r} to predict: {listed(columns)}")
-    if target not in columns:
-        hint = checks.did_you_mean(target, columns) if len(columns) <= 20 else f"it has {listed(columns)}"
-        raise ValueError(f"{path!r} has no column {target!r}; {hint}")
-    if len(table) < LEAST_ROWS:
-        raise ValueError(f"{path!r} has {len(table)} rows of data; at least {LEAST_ROWS} are needed")
-    values = {column: numbers(table[column], path) for column in columns}
-    y = values.pop(target)
-    for value in np.unique(y):
-        if value not in (0, 1):
-            raise ValueError(f"the target {target!r} of {path!r} holds {value:g}; for now it must be 0 or 1")
-    if y.min() == y.max():
-        raise ValueError(f"the target {target!r} of {path!r} is {y[0]:g} in every row; both 0 and 1 must occur")
-    X = np.stack(list(values.values()), axis=1).astype(np.float32)
-    return target, X, y.astype(np.float32).reshape(-1, 1)
-
-
-def numbers(column: pd.Series, path: str) -> np.ndarray:
-    """A column of a table as float64; ValueError naming the first cell that float32 cannot hold as a number."""
-    import pandas as pd
-
-    place = f"column {column.name!r} of {path!r}"
-    missing = np.flatnonzero(column.isna())
-    if missing.size:
-        raise ValueError(f"{place} has no value in row {missing[0] + 1} below the header; fill it in or drop the row")
-    found = pd.to_numeric(column, errors="coerce")
-    text = np.flatnonzero(found.isna())
-    if text.size:
-        value = shorten(str(column.iloc[text[0]]))
-        raise ValueError(
-            f"{place} holds text, {value!r} in row {text[0] + 1} below the header; for now only numbers can be used"
-        )
-    values = found.to_numpy(np.float64)
-    large = np.flatnonzero(~(np.abs(values) <= np.finfo(np.float32).max))
-    if large.size:
-        raise ValueError(
-            f"{place} holds {values[large[0]]:g} in row {large[0] + 1} below the header; float32 cannot hold that"
-        )
-    return values
-
-
-def shorten(text: str) -> str:
-    return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def listed(columns: list[str]) -> str:
-    more = f" and {len(columns) - 10} more" if len(columns) > 10 else ""
-    return ", ".join(repr(shorten(column)) for column in columns[:10]) + more
+    path, target = settings.data, settings.target
+    name = Path(path).name if path else "breast cancer (Wisconsin diagnostic)"
+    if path is None:
+        path, target = data.BREAST_CANCER, "benign"
+    elif target is None and settings.labels is None:
+        raise ValueError(f"say with --target which column of {path!r} to predict: {listed(Source(path).columns)}")
+    table = data.read_csv(
+        path, target, settings.labels, settings.missing, settings.categorical, task=settings.task
+    )
+    task.check(table, repr(path))
+    rows, held_out = table.split(TEST_SIZE, settings.seed)
+    return Data(name, rows.astype(np.float32), held_out.astype(np.float32))
 
 
 def choose_engines(wanted: tuple[str, ...] | None) -> tuple[list[str], dict[str, str]]:
@@ -163,16 +108,16 @@ def choose_engines(wanted: tuple[str, ...] | None) -> tuple[list[str], dict[str,
 # --- the comparison -------------------------------------------------------------------------------------------------
 
 
-def compare(settings: Settings, task: Data, engines: list[str], reasons: dict[str, str], stages: Stages) -> dict:
+def compare(settings: Settings, given: Data, engines: list[str], reasons: dict[str, str], stages: Stages) -> dict:
     """The report, as it is written to report.json. Ctrl-C ends the comparison; what is finished by then is in it."""
-    report = outline(settings, task, engines, reasons)
+    report = outline(settings, given, engines, reasons)
     models: dict[str, Sequential] = {}
     try:
         for name in engines:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # a training that diverges is an error here
-                models[name] = train(settings, task, name, report, stages)
-        time_models(settings, task, models, report, stages)
+                models[name] = train(settings, given, name, report, stages)
+        time_models(settings, given, models, report, stages)
         check_formulas(engines, report, stages)
     except KeyboardInterrupt:
         report["interrupted"] = True
@@ -182,28 +127,31 @@ def compare(settings: Settings, task: Data, engines: list[str], reasons: dict[st
     return report
 
 
-def outline(settings: Settings, task: Data, engines: list[str], reasons: dict[str, str]) -> dict:
+def outline(settings: Settings, given: Data, engines: list[str], reasons: dict[str, str]) -> dict:
     """The report with everything still to be found out."""
     numbers = ("first_call_seconds", *SUMMARIES.values(), "loss", "speedup_vs_numpy")
     return {
         "interrupted": False,
         "problems": [],
-        "settings": dataclasses.asdict(settings) | {"data": task.name, "engines": engines},
+        "settings": dataclasses.asdict(settings) | {"data": given.name, "engines": engines},
         "machine": machine.facts(),
         "data": {
-            "name": task.name,
-            "target": task.target,
-            "features": task.X.shape[1],
-            "train_rows": len(task.X),
-            "test_rows": len(task.X_test),
-            "test_share_of_1": float(task.y_test.mean()),
+            "name": given.name,
+            "target": given.target.name,
+            "features": given.rows.X.shape[1],
+            "task": given.target.task,
+            "outputs": task.outputs(given.target),
+            "metric": given.metric,
+            "train_rows": len(given.rows.X),
+            "test_rows": len(given.held_out.X),
+            "without_a_network": task.guess(given.rows, given.held_out),
         },
         "engines": {
             name: {
                 "available": not reasons[name],
                 "reason": reasons[name] or ("" if name in engines else "not asked for"),
                 **dict.fromkeys(numbers),
-                "metrics": {"accuracy": None},
+                "metrics": {given.metric: None},
                 "history": {},
                 "timings": {},
             }
@@ -214,32 +162,32 @@ def outline(settings: Settings, task: Data, engines: list[str], reasons: dict[st
     }
 
 
-def build(settings: Settings, task: Data, engine: str) -> Sequential:
+def build(settings: Settings, given: Data, engine: str) -> Sequential:
     """The network, untrained: the seed gives it the same weights and the same batches on every engine."""
-    hidden = [Dense(units, "relu") for units in settings.hidden]
-    model = Sequential([Normalization(), *hidden, Dense(1, "sigmoid")], seed=settings.seed)
-    model.layers[0].adapt(task.X)
-    optimizer = Adam(settings.learning_rate)
-    model.compile(optimizer, "binary_crossentropy", metrics=["accuracy"], engine=engine)
+    model = task.network(given.rows, settings.hidden, seed=settings.seed)
+    model.layers[0].adapt(given.rows.X)
+    loss = task.LOSSES[given.target.task]
+    model.compile(Adam(settings.learning_rate), loss, metrics=[given.metric], engine=engine)
     return model
 
 
-def train(settings: Settings, task: Data, name: str, report: dict, stages: Stages) -> Sequential:
+def train(settings: Settings, given: Data, name: str, report: dict, stages: Stages) -> Sequential:
     """Train and test on one engine; its first call, which compiles, is made and timed on a model of its own."""
     entry = report["engines"][name]
 
     def first_call() -> None:
-        model, rows = build(settings, task, name), slice(0, settings.batch_size)
-        model.fit(task.X[rows], task.y[rows], settings.batch_size, verbose=0)
-        model.evaluate(task.X_test, task.y_test)
-        model(task.X_test)
+        model, rows = build(settings, given, name), slice(0, settings.batch_size)
+        model.fit(given.rows.X[rows], given.rows.y[rows], settings.batch_size, verbose=0)
+        model.evaluate(given.held_out.X, given.held_out.y)
+        model(given.held_out.X)
 
     with stages(f"{name}: first call, which compiles what is not compiled yet", 1) as advance:
         entry["first_call_seconds"], _ = timing.first_call(first_call)
         advance()
-    model = build(settings, task, name)
+    model = build(settings, given, name)
     with stages(f"{name}: training", settings.epochs) as advance:
-        model.fit(task.X, task.y, settings.batch_size, settings.epochs, verbose=0, callbacks=[AfterEpoch(advance)])
+        calls = [AfterEpoch(advance)]
+        model.fit(given.rows.X, given.rows.y, settings.batch_size, settings.epochs, verbose=0, callbacks=calls)
     finite = np.isfinite(model.history.history["loss"])
     if not finite.all():
         raise ValueError(
@@ -247,7 +195,7 @@ def train(settings: Settings, task: Data, name: str, report: dict, stages: Stage
             "try a smaller --learning-rate"
         )
     entry["history"] = model.history.history
-    entry["loss"], entry["metrics"]["accuracy"] = model.evaluate(task.X_test, task.y_test)
+    entry["loss"], entry["metrics"][given.metric] = model.evaluate(given.held_out.X, given.held_out.y)
     return model
 
 
@@ -262,7 +210,7 @@ class AfterEpoch(Callback):
 # --- timing the models ----------------------------------------------------------------------------------------------
 
 
-def time_models(settings: Settings, task: Data, models: dict[str, Sequential], report: dict, stages: Stages) -> None:
+def time_models(settings: Settings, given: Data, models: dict[str, Sequential], report: dict, stages: Stages) -> None:
     """Time an epoch and predictions of one row and of the whole test set, the engines in turns, on models of their own.
 
     An epoch is one call of ``fit``, always the first from the same weights. What the engines do not agree on is not
@@ -275,16 +223,16 @@ def time_models(settings: Settings, task: Data, models: dict[str, Sequential], r
     fresh: dict[str, Sequential] = {}
 
     def prepare(name: str) -> None:
-        fresh[name] = build(settings, task, name)
+        fresh[name] = build(settings, given, name)
 
     def epoch(name: str) -> float:
-        return fresh[name].fit(task.X, task.y, settings.batch_size, verbose=0).history["loss"][0]
+        return fresh[name].fit(given.rows.X, given.rows.y, settings.batch_size, verbose=0).history["loss"][0]
 
-    equal = equal_models(settings, task, models)
+    equal = equal_models(settings, given, models)
     rivals = {
         "epoch": {name: partial(epoch, name) for name in models},
-        "one_row": {name: partial(model, task.X_test[:1]) for name, model in equal.items()},
-        "test_set": {name: partial(model, task.X_test) for name, model in equal.items()},
+        "one_row": {name: partial(model, given.held_out.X[:1]) for name, model in equal.items()},
+        "test_set": {name: partial(model, given.held_out.X) for name, model in equal.items()},
     }
     with stages("timing training and prediction", len(rivals)) as advance:
         for what, calls in rivals.items():
@@ -304,12 +252,12 @@ def time_models(settings: Settings, task: Data, models: dict[str, Sequential], r
             advance()
 
 
-def equal_models(settings: Settings, task: Data, models: dict[str, Sequential]) -> dict[str, Sequential]:
+def equal_models(settings: Settings, given: Data, models: dict[str, Sequential]) -> dict[str, Sequential]:
     """A model on each engine with the weights that the first of ``models`` has learnt."""
     weights = next(iter(models.values())).get_weights()
-    equal = {name: build(settings, task, name) for name in models}
+    equal = {name: build(settings, given, name) for name in models}
     for model in equal.values():
-        model(task.X_test[:1])  # now it has weights
+        model(given.held_out.X[:1])  # now it has weights
         model.set_weights(weights)
     return equal
 

@@ -101,9 +101,9 @@ def engines(report: dict) -> str:
     names = measured(report)
     if not names:
         return ""
-    entries = [report["engines"][name] for name in names]
+    entries, metric = [report["engines"][name] for name in names], report["data"]["metric"]
     rows = [
-        ["held-out accuracy", *(f"{entry['metrics']['accuracy']:.4f}" for entry in entries)],
+        [f"held-out {metric}", *(f"{entry['metrics'][metric]:.4f}" for entry in entries)],
         ["held-out loss", *(f"{entry['loss']:.6f}" for entry in entries)],
         ["first call (compilation)", *(duration(entry["first_call_seconds"]) for entry in entries)],
     ]

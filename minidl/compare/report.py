@@ -73,11 +73,12 @@ def measured(report: dict) -> list[str]:
 def task_sentence(report: dict) -> str:
     """What was trained on what."""
     data, settings = report["data"], report["settings"]
-    widths = "-".join(str(width) for width in (data["features"], *settings["hidden"], 1))
+    widths = "-".join(str(width) for width in (data["features"], *settings["hidden"], data["outputs"]))
+    head = {"binary": "relu, then sigmoid", "multiclass": "relu, then softmax", "regression": "relu, then linear"}
     return (
         f"{data['name']}: {data['train_rows']} rows to train on, {data['test_rows']} held out, {data['features']} "
-        f"features, target {data['target']!r}. Network {widths} (relu, then sigmoid) on normalized features; Adam with "
-        f"learning rate {settings['learning_rate']:g}, {settings['epochs']} epochs in batches of "
+        f"features, target {data['target']!r}. Network {widths} ({head[data['task']]}) on normalized features; Adam "
+        f"with learning rate {settings['learning_rate']:g}, {settings['epochs']} epochs in batches of "
         f"{settings['batch_size']}, seed {settings['seed']}, float32; the same weights and the same batches on every "
         "engine."
     )
@@ -232,7 +233,8 @@ def engines_table(report: dict) -> Table:
     table.add_column("")
     for name in names:
         table.add_column(name, justify="right")
-    table.add_row("held-out accuracy", *(f"{entry['metrics']['accuracy']:.4f}" for entry in entries))
+    metric = report["data"]["metric"]
+    table.add_row(f"held-out {metric}", *(f"{entry['metrics'][metric]:.4f}" for entry in entries))
     table.add_row("held-out loss", *(f"{entry['loss']:.6f}" for entry in entries))
     table.add_row("first call (compilation)", *(duration(entry["first_call_seconds"]) for entry in entries))
     for what, label, summary in MODEL_TIMES:

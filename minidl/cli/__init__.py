@@ -1,0 +1,66 @@
+"""The command ``minidl``. What a command needs is imported when it runs, so that ``minidl --version`` is quick."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import NoReturn
+
+from minidl import __version__
+from minidl.cli import compare, info, train, use
+from minidl.cli.options import FAILED, INTERRUPTED, OK, USAGE, nearest
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence, without the usage around it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; its exit code: 0 done, 1 the data or the model will not do, 2 wrong usage, 130 after Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):  # where a terminal lacks a character, it shows "?" instead of failing
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    parser, commands = make_parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return OK
+    if unknown:
+        known = [f"--{name.replace('_', '-')}" for name in vars(options)]
+        hint = f"; {nearest(unknown[0], known)}" if unknown[0].startswith("-") else ""
+        commands[options.command].error(f"unexpected argument {unknown[0]!r}{hint}")
+    warnings.showwarning = lambda message, *_: print(f"minidl {options.command}: note: {message}", file=sys.stderr)
+    try:
+        return options.run(options, commands[options.command])
+    except KeyboardInterrupt:
+        return failed(options.command, "interrupted", INTERRUPTED)
+    except (ValueError, RuntimeError, OSError) as error:
+        return failed(options.command, str(error))
+    except MemoryError as error:
+        return failed(options.command, f"the memory does not suffice ({error}); try a smaller network or smaller data")
+
+
+def make_parser() -> tuple[Parser, dict[str, Parser]]:
+    """The parser of ``minidl`` and those of its commands, by name. A further command is a further line here."""
+    parser = Parser(
+        prog="minidl",
+        description="Multi-layer perceptrons, formula by formula, on NumPy, Numba and CuPy.",
+        epilog="minidl COMMAND --help explains a command.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"minidl {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for add in (compare.add, train.add, use.add_evaluate, use.add_predict, info.add):
+        add(commands)
+    return parser, commands.choices
+
+
+def failed(command: str, sentence: str, code: int = FAILED) -> int:
+    print(f"minidl {command}: {' '.join(sentence.split())}", file=sys.stderr)
+    return code
