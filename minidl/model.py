@@ -407,7 +407,7 @@ def parted(x: object, y: object) -> tuple[object, object]:
     """X and y; of a Table, which brings its own y, both."""
     if not isinstance(x, Table):
         if y is None:
-            raise TypeError("y is missing: give fit(x, y), or a minidl.data.Table that holds both")
+            raise TypeError("y is missing: give x and y, or a minidl.data.Table that holds both")
         return x, y
     if y is not None:
         raise ValueError("a Table brings its own y; give the table alone, or table.X and y")

@@ -139,7 +139,7 @@ BAD_Y = {
     "empty": ([], ValueError, ("y is empty",)),
     "text": (["yes"] * N, TypeError, ("y holds text",)),
     "objects": (Y.astype(object), TypeError, ("y holds objects",)),
-    "nothing": (None, TypeError, ("y holds objects",)),
+    "nothing": (None, TypeError, ("y is missing",)),
     "complex": (Y.astype(complex), TypeError, ("y holds complex numbers",)),
     "masked": (np.ma.masked_equal(Y, 1), TypeError, ("y is a masked array",)),
     "NaN": (with_value(np.nan, 4), ValueError, ("y holds NaN", "row 4")),
