@@ -20,6 +20,7 @@ _HOME = {
     "Callback": "callbacks",
     "History": "callbacks",
     "get_engine": "engines",
+    "load_model": "storage",
     "set_random_seed": "seeds",
 }
 _MODULES = (

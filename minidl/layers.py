@@ -41,6 +41,11 @@ class Layer:
         return checks.whole_number(input_shape[0], "input_shape", 1)
 
     @property
+    def input_shape(self) -> tuple[int] | None:
+        """(features,) of a row before this layer, once known."""
+        return None if self.inputs is None else (self.inputs,)
+
+    @property
     def outputs(self) -> int | None:
         """How many numbers a row has after this layer, once known."""
         return self.inputs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from os import PathLike
 
 import numpy as np
 
@@ -343,6 +344,24 @@ class Sequential:
         for layer in self.layers:
             if isinstance(layer, Normalization):
                 layer.adapted = True
+
+    def save(self, path: str | PathLike, *, include_optimizer: bool = False) -> None:
+        """Write the model to a file that ``minidl.load_model`` reads; see ``minidl.storage.save_model``."""
+        from minidl import storage
+
+        storage.save_model(self, path, include_optimizer=include_optimizer)
+
+    def save_weights(self, path: str | PathLike) -> None:
+        """Write the weight arrays alone to a file; see ``minidl.storage.save_weights``."""
+        from minidl import storage
+
+        storage.save_weights(self, path)
+
+    def load_weights(self, path: str | PathLike) -> None:
+        """Put in a file's weight arrays, all or none; see ``minidl.storage.load_weights``."""
+        from minidl import storage
+
+        storage.load_weights(self, path)
 
     def count_params(self) -> int:
         """How many numbers the weights are; RuntimeError before they exist."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
+
+from minidl import files
 
 FOLDER = Path(__file__).parent / "results"
 
@@ -12,9 +13,8 @@ FOLDER = Path(__file__).parent / "results"
 def write(name: str, content: dict) -> Path:
     """Write perf/results/NAME.json, whole or not at all."""
     FOLDER.mkdir(exist_ok=True)
-    path, partial = FOLDER / f"{name}.json", FOLDER / f".{name}.partial"
-    partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    os.replace(partial, path)
+    path = FOLDER / f"{name}.json"
+    files.replace(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
     return path
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,6 +14,8 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from minidl import files
 
 # What was timed of the whole network: its name in the report, in words, and the engine's entry that sums it up.
 MODEL_TIMES = (
@@ -146,33 +147,14 @@ def write(report: dict, folder: Path) -> list[Path]:
     from minidl.compare import page, picture  # SymPy and Matplotlib take two seconds to load
 
     numbers = json.dumps(without_nan(report), indent=2, allow_nan=False, ensure_ascii=False)
-    files = {
+    contents = {
         "report.json": numbers.encode(),
         "report.png": picture.overview(report),
         "report.html": page.html(report).encode(),
     }
-    for name, content in files.items():
-        replace(folder / name, content)
-    return [folder / name for name in files]
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Put a file in place in one step: whoever reads it sees the old one or the new one, never half of it."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o666 & ~umask())  # mkstemp makes files for the owner's eyes only
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    for name, content in contents.items():
+        files.replace(folder / name, content)
+    return [folder / name for name in contents]
 
 
 def without_nan(value: object) -> object:
