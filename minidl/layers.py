@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from minidl import checks, initializers, regularizers
@@ -98,7 +100,9 @@ class Layer:
 class Dense(Layer):
     """a = activation(x W + b): x (n, i), W (i, units), b (units,) -> (n, units) (formula "dense").
 
-    Its weights are the attributes ``W`` and ``b``. Raises ValueError for 0 units and unknown names.
+    ``activation`` is a name, or an engine's function such as ``minidl.get_engine("numpy").tanh``: it stands for the
+    formula, which the model's own engine computes. The weights are the attributes ``W`` and ``b``. Raises ValueError
+    for 0 units and unknown names.
     """
 
     arrays = ("W", "b")
@@ -106,7 +110,7 @@ class Dense(Layer):
     def __init__(
         self,
         units: int,
-        activation: str | None = None,
+        activation: str | Callable | None = None,
         use_bias: bool = True,
         kernel_initializer: str | initializers.Initializer = "glorot_uniform",
         bias_initializer: str | initializers.Initializer = "zeros",
@@ -117,11 +121,7 @@ class Dense(Layer):
     ):
         super().__init__(name, trainable, input_shape)
         self.units = checks.whole_number(units, "units", 1)
-        if activation is not None and (not isinstance(activation, str) or activation not in ACTIVATIONS):
-            raise ValueError(
-                f"unknown activation {checks.shown(activation)}; {checks.did_you_mean(activation, ACTIVATIONS)}"
-            )
-        self.activation = activation or "linear"
+        self.activation = activation_name(activation)
         self.use_bias = checks.truth(use_bias, "use_bias")
         initializers.get(kernel_initializer), initializers.get(bias_initializer)  # unknown ones are refused here
         self.kernel_initializer, self.bias_initializer = kernel_initializer, bias_initializer
@@ -210,6 +210,17 @@ class Normalization(Layer):
     def operations(self, places: dict[str, int], dropouts: int) -> list[tuple]:
         first, second = places["mean"], places["variance"]
         return [(c.NORMALIZATION, 0, self.inputs, self.inputs, first, second, 0, 0, 0)]
+
+
+def activation_name(activation: object) -> str:
+    """The name of an activation, given by name or as a function of an engine; ValueError for any other."""
+    if activation is None:
+        return "linear"
+    of_engine = callable(activation) and getattr(activation, "__module__", "").startswith("minidl.engines.")
+    name = activation.__name__ if of_engine else activation
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {checks.shown(activation)}; {checks.did_you_mean(name, ACTIVATIONS)}")
+    return name
 
 
 def drawn(

@@ -419,6 +419,15 @@ def test_a_model_with_nothing_to_learn_trains_without_a_change(engine):
     assert losses[0] == pytest.approx(np.mean(-Y * np.log(p) - (1 - Y) * np.log(1 - p)), rel=1e-5)
 
 
+def test_an_activation_may_be_a_function_of_an_engine():
+    for name in ("relu", "tanh", "softmax"):
+        for engine in ("numpy", "numba"):
+            assert Dense(2, activation=getattr(minidl.get_engine(engine), name)).activation == name
+    for other in (np.tanh, abs, minidl.get_engine("numpy").dense):
+        with pytest.raises(ValueError, match="unknown activation"):
+            Dense(2, activation=other)
+
+
 @engines
 def test_a_layer_without_bias_has_none(engine):
     model = Sequential([Dense(2, use_bias=False, input_shape=(6,)), Dense(1)], seed=0)
