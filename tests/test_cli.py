@@ -133,7 +133,7 @@ def test_a_model_of_arrays_takes_the_columns_in_their_order(folder, capsys):
         ((*TRAIN, "--validation-split", "1"), 2, "a share from 0 up to"),
         ((*TRAIN, "--engine", "nunba"), 2, "did you mean 'numba'?"),
         ((*TRAIN, "--epochs", "0"), 2, "at least 1"),
-        (("train", "flowers.csv", "--target", "species", "--out", "m"), 1, "column 'colour' of 'flowers.csv' holds text"),
+        ((*TRAIN[:4], "--out", "m"), 1, "column 'colour' of 'flowers.csv' holds text"),
         (("train", "flowers.csv", "--target", "specie", "--out", "m"), 1, "did you mean 'species'?"),
         (("train", "none.csv", "--target", "species", "--out", "m"), 1, "there is no file 'none.csv'"),
         (("train", "one.csv", "--target", "t", "--out", "m"), 1, "the target 't' of 'one.csv' is x in every row"),
@@ -206,7 +206,7 @@ def test_a_prediction_that_stops_keeps_what_it_had(folder, monkeypatch, capsys):
 def test_info_tells_what_is_here(capsys):
     assert run("info") == 0
     said = capsys.readouterr().out
-    for name in ("engine numpy", "engine numba", "engine cupy", "processor", "threads", "GPU", "compile cache", "numpy"):
+    for name in ("engine numpy", "engine numba", "engine cupy", "processor", "threads", "GPU", "compile cache"):
         assert f"\n{name} " in f"\n{said}"
     assert "engine numpy         ready" in said
 

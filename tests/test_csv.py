@@ -94,7 +94,7 @@ def test_labels_in_a_file_of_their_own(write):
     assert table.schema.target.name == "label"
     more = write("id,label\n1,no\n2,yes\n", "more.csv")
     assert data.read_csv(features, "label", labels=more).y.tolist() == [[0], [1]]
-    with pytest.raises(ValueError, match="say which column of .*more.csv' is the target: 'id', 'label'"):
+    with pytest.raises(ValueError, match=r"say which column of .*more.csv' is the target: 'id', 'label'"):
         data.read_csv(features, labels=more)
     with pytest.raises(ValueError, match=r"train_data.csv' has 2 rows, but .*short.csv' has 1"):
         data.read_csv(features, labels=write("label\nno\n", "short.csv"))
@@ -104,7 +104,7 @@ def test_labels_in_a_file_of_their_own(write):
 
 def test_missing_values(write):
     path = write("a,b,t\n1,,x\n2,5,y\n?,7,x\n")
-    with pytest.raises(ValueError, match="column 'a' of .* has no value in row 3 below the header"):
+    with pytest.raises(ValueError, match=r"column 'a' of .* has no value in row 3 below the header"):
         data.read_csv(path, "t")
     dropped = data.read_csv(path, "t", missing="drop")
     assert (dropped.X.tolist(), dropped.y.tolist()) == ([[2, 5]], [[0]])
@@ -113,9 +113,9 @@ def test_missing_values(write):
     assert filled.schema.columns == (Column("a", (), 1.5), Column("b", (), 6.0))
     later = data.read_csv(write("a,b\n,\n", "later.csv"), schema=filled.schema)  # the means of the first table
     assert later.X.tolist() == [[1.5, 6]]
-    with pytest.raises(ValueError, match="the target 't' of .* has no value in row 1"):
+    with pytest.raises(ValueError, match=r"the target 't' of .* has no value in row 1"):
         data.read_csv(write("a,t\n1,\n2,x\n"), "t", missing="mean")
-    with pytest.raises(ValueError, match="column 'a' of .* has no value in any row"):
+    with pytest.raises(ValueError, match=r"column 'a' of .* has no value in any row"):
         data.read_csv(write("a,b\n,1\n,2\n"), missing="mean")
 
 
@@ -292,11 +292,11 @@ def test_bad_arguments(write, tmp_path):
     with pytest.raises(ValueError, match="no column but the target"):
         data.read_csv(write("t\n1\n2\n"), "t")
     many = "a,b\n" + "".join(f"{n},word{n}\n" for n in range(101))
-    with pytest.raises(ValueError, match="column 'b' of .* holds 101 different texts"):
+    with pytest.raises(ValueError, match=r"column 'b' of .* holds 101 different texts"):
         data.read_csv(write(many), categorical="onehot")
 
 
-# --- large files --------------------------------------------------------------------------------------------------------
+# --- large files -----------------------------------------------------------------------------------------------------
 
 
 def test_a_file_in_blocks_is_the_file(write, monkeypatch):
@@ -314,7 +314,7 @@ def test_a_file_in_blocks_is_the_file(write, monkeypatch):
         np.testing.assert_array_equal(parts.y, whole.y)
         assert parts.schema == whole.schema
     monkeypatch.setattr(text, "BLOCK", 60)
-    with pytest.raises(ValueError, match="row 61 below the header of .* has 2 fields"):
+    with pytest.raises(ValueError, match=r"row 61 below the header of .* has 2 fields"):
         data.read_csv(write("\r\n".join([*lines, "1,2"])), "kind")
 
 
@@ -331,7 +331,7 @@ def test_memory_does_not_grow_with_the_file(write, monkeypatch):
     assert peaks[1] < 1.2 * peaks[0]
 
 
-# --- properties ---------------------------------------------------------------------------------------------------------
+# --- properties ------------------------------------------------------------------------------------------------------
 
 cells = st.floats(-1e30, 1e30, allow_nan=False).map(lambda number: float(np.float32(number)))
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=6).filter(
@@ -373,8 +373,9 @@ def test_any_bytes_are_read_or_refused_in_one_sentence(tmp_path_factory, content
     try:
         table = data.read_csv(path, target, missing=missing, categorical=categorical)
     except (ValueError, OSError) as error:
-        assert str(error)
-        assert "\n" not in str(error)
+        table, sentence = None, str(error)
+    if table is None:
+        assert len(sentence.splitlines()) == 1
     else:
         assert np.isfinite(table.X).all()
         assert table.X.shape[1] == len(table.schema.features)
