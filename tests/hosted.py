@@ -19,11 +19,11 @@ class Hosted:
 
     def hosted(self, operation):
         @functools.wraps(operation)
-        def run(*arguments):
-            placed = [self.engine.to_device(a) if isinstance(a, np.ndarray) else a for a in arguments]
-            result = operation(*placed)
+        def run(*arguments, **numbers):
+            placed = [self.engine.to_device(a) if type(a) is np.ndarray else a for a in arguments]
+            result = operation(*placed, **numbers)
             for given, there in zip(arguments, placed, strict=True):
-                if isinstance(given, np.ndarray):
+                if type(given) is np.ndarray:
                     given[...] = self.engine.to_host(there)
                     if result is there:
                         return given
