@@ -13,6 +13,7 @@ from minidl.bench import timing
 from minidl.cli import main
 from minidl.compare import experiment, mathml, report
 from minidl.contract import OPERATIONS
+from minidl.engines import ENGINES, why_not
 from minidl.formulas import FORMULAS
 
 SOME = ("sigmoid", "sigmoid_backward", "dense", "adam")
@@ -72,8 +73,8 @@ def test_default_run_trains_well_and_alike(default):
     assert numpy["speedup_vs_numpy"] == 1
     np.testing.assert_allclose(numba["history"]["loss"], numpy["history"]["loss"], rtol=1e-4)
     np.testing.assert_allclose(numba["loss"], numpy["loss"], rtol=1e-4)
-    assert found["engines"]["cupy"]["available"] is False
-    assert found["engines"]["cupy"]["reason"]
+    assert found["engines"]["cupy"]["reason"] == why_not("cupy")
+    assert found["engines"]["cupy"]["available"] is (not why_not("cupy"))
     assert found["interrupted"] is False
     assert found["problems"] == []
     assert (found["data"]["train_rows"], found["data"]["test_rows"], found["data"]["features"]) == (427, 142, 30)
@@ -84,7 +85,7 @@ def test_every_formula_is_checked_in_every_engine(default):
     formulas = json.loads((default / "report.json").read_text())["formulas"]
     assert set(formulas) == {name for name, operation in OPERATIONS.items() if operation.formula}
     for name, entries in formulas.items():
-        assert set(entries) == {"numpy", "numba"}
+        assert set(entries) == {name for name in ENGINES if not why_not(name)}
         for engine, entry in entries.items():
             error = entry["max_ulp" if OPERATIONS[name].measure == "ulp" else "max_error"]
             assert 0 <= error <= entry["bound"] == OPERATIONS[name].bound_of(engine)
@@ -258,7 +259,7 @@ def test_interruption_leaves_what_is_finished(stopped, trained, tmp_path, few_op
 
     monkeypatch.setattr(experiment, "train", interrupted)
     monkeypatch.setattr(experiment, "check_formula", stop)
-    assert run("compare", "--epochs", "1", "--out", tmp_path) == 130
+    assert run("compare", "--engines", "numpy,numba", "--epochs", "1", "--out", tmp_path) == 130
     found = json.loads((tmp_path / "report.json").read_text())
     assert found["interrupted"] is True
     assert [name for name, entry in found["engines"].items() if entry["loss"] is not None] == trained

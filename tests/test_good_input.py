@@ -5,12 +5,14 @@ import pandas as pd
 import pytest
 
 from minidl import SGD, Dense, Normalization, Sequential
+from minidl.engines import ENGINES, why_not
 
 ROWS, FEATURES = 21, 4
 RNG = np.random.default_rng(3)
 X = RNG.integers(0, 7, (ROWS, FEATURES)).astype(np.float32)  # small whole numbers, which every type holds exactly
 Y = (X.sum(axis=1) > 12).astype(np.float32)[:, None]
-engines = pytest.mark.parametrize("engine", ["numpy", "numba"])
+RUNNING = [name for name in ENGINES if not why_not(name)]
+engines = pytest.mark.parametrize("engine", RUNNING)
 
 
 def unaligned(array):
@@ -133,7 +135,7 @@ def outcome(engine, x, y, weight=None):
 
 @pytest.fixture(scope="module")
 def clean():
-    return {engine: outcome(engine, X, Y) for engine in ("numpy", "numba")}
+    return {engine: outcome(engine, X, Y) for engine in RUNNING}
 
 
 @engines

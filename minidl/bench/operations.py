@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from minidl import oracle
@@ -25,13 +27,30 @@ def sample(name: str, dtype: str = "float32", large: bool = False, seed: int = 0
     return tuple(np.ascontiguousarray(a, dtype) if isinstance(a, np.ndarray) else a for a in made)
 
 
+def placed(engine: object, arguments: tuple) -> list:
+    """The arguments where the engine wants them, every array a copy of its own."""
+    return [engine.to_device(a.copy()) if isinstance(a, np.ndarray) else a for a in arguments]
+
+
+def rival(engine: object, name: str, arguments: tuple) -> Callable[[], object]:
+    """The operation on arguments that have been placed beforehand, for a clock: when it returns, it is done."""
+    operation, arguments = getattr(engine, name), placed(engine, arguments)
+
+    def finished() -> object:
+        result = operation(*arguments)
+        engine.synchronize()
+        return result
+
+    return finished
+
+
 def call(engine: object, name: str, arguments: tuple) -> list[np.ndarray]:
-    """Everything the operation returns or changes, as arrays; the arguments stay as they are."""
+    """Everything the operation returns or changes, as NumPy arrays; the arguments stay as they are."""
+    here = placed(engine, arguments)
+    result = getattr(engine, name)(*here)
     if name not in IN_PLACE:
-        return [np.atleast_1d(getattr(engine, name)(*arguments))]
-    arguments = tuple(argument.copy() if isinstance(argument, np.ndarray) else argument for argument in arguments)
-    getattr(engine, name)(*arguments)
-    arrays = [argument for argument in arguments if isinstance(argument, np.ndarray)]
+        return [np.atleast_1d(engine.to_host(result))]
+    arrays = [engine.to_host(a) for a, given in zip(here, arguments, strict=True) if isinstance(given, np.ndarray)]
     if name.endswith("_backward") or name == "auc_histograms":
         return arrays[-1:]
     return [arrays[0], *arrays[2:]]  # theta and the slots; the gradient is only read

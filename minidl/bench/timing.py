@@ -65,7 +65,7 @@ def compare(
 
     Parameters
     ----------
-    rivals: functions without arguments, by name.
+    rivals: functions without arguments, by name. One that hands work to a GPU returns when that is done.
     validate: gets what each returned at its first call, by name, and raises ``Disagreement``; ``close`` makes one.
     prepare: called with a rival's name before each of its samples, untimed, to bring back the state it starts from.
     repeat: the least and the largest number of samples of each; between them the budget decides.

@@ -335,7 +335,7 @@ def check_formula(name: str, engines: list[str], problems: list[str]) -> dict[st
             off = f"{error:.3g} {UNITS[operation.measure]}"
             problems.append(f"{name} in {engine} is off by {off}, more than its bound of {bound:g}")
     arguments = operations.sample(name, large=True)
-    rivals = {engine: partial(getattr(get_engine(engine), name), *copies(arguments)) for engine in engines}
+    rivals = {engine: operations.rival(get_engine(engine), name, arguments) for engine in engines}
 
     def agree(_: dict[str, object]) -> None:
         timing.close()({engine: operations.call(get_engine(engine), name, arguments) for engine in engines})
@@ -348,11 +348,6 @@ def check_formula(name: str, engines: list[str], problems: list[str]) -> dict[st
     for engine in engines:
         entries[engine] |= timed(found, engine) | {"timed_on": sizes(arguments)}
     return entries
-
-
-def copies(arguments: tuple) -> list:
-    """Arrays of one's own, for operations that change them in place."""
-    return [argument.copy() if isinstance(argument, np.ndarray) else argument for argument in arguments]
 
 
 def sizes(arguments: tuple) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 
+import numpy as np
+
 from minidl.checks import did_you_mean, shown
 from minidl.contract import OPERATIONS
 
@@ -16,7 +18,10 @@ class Engine:
 
     ``trainer(program, X, y, sample_weight, batch_size)`` places the data, once; its ``run(order, start, stop)`` trains
     on the rows ``order[start:stop]`` and returns the sums of loss and metrics, ``pull()`` brings the parameters back.
-    ``predict(program, X)`` and ``evaluate(program, X, y, sample_weight)`` run the model forward.
+    ``predict(program, X)`` and ``evaluate(program, X, y, sample_weight)`` run the model forward. These take and return
+    NumPy arrays; an operation takes and returns the engine's own, for which ``to_device`` and ``to_host`` are the way
+    from NumPy and back. ``synchronize()`` waits until all that was asked for is done: call it before reading a clock.
+    Where the engine's arrays are NumPy's and a call returns when it is done, the three have nothing to do.
     """
 
     def __init__(self, name: str):
@@ -28,6 +33,20 @@ class Engine:
         self.trainer = importlib.import_module(f"{package}.train").Trainer
         infer = importlib.import_module(f"{package}.infer")
         self.predict, self.evaluate = infer.predict, infer.evaluate
+        if name == "cupy":
+            device = importlib.import_module(f"{package}.device")
+            self.to_device, self.to_host, self.synchronize = device.to_device, device.to_host, device.synchronize
+
+    def to_device(self, array: np.ndarray) -> np.ndarray:
+        """The engine's array for a NumPy array."""
+        return array
+
+    def to_host(self, array: np.ndarray) -> np.ndarray:
+        """The NumPy array for one of the engine's."""
+        return array
+
+    def synchronize(self) -> None:
+        """Wait until the engine has done all that it was asked for."""
 
     def __repr__(self) -> str:
         return f"<minidl engine {self.name!r}>"
@@ -56,14 +75,35 @@ def get_engine(name: str = "auto") -> Engine:
 
 def why_not(name: str) -> str:
     """Why this engine cannot run here, with what would help; the empty string where it can."""
-    if name == "cupy":
-        return "it is not part of this version of minidl yet; use engine='numba' or engine='numpy'"
     if name == "numba":
-        if importlib.util.find_spec("numba") is None:
-            return "Numba is not installed; install it with: pip install numba"
-        try:
-            importlib.import_module("numba")
-        except Exception as error:  # a broken installation raises whatever it likes, SystemError among it
-            return f"Numba is installed but does not import ({error}); install it anew with: pip install -U numba"
+        return why_not_imported("numba", "Numba", "pip install numba", "pip install -U numba")
+    if name == "cupy":
+        install = 'pip install "minidl[cuda13]" or, for a driver of CUDA 12, pip install "minidl[cuda12]", never both'
+        return why_not_imported("cupy", "CuPy", install, install.replace("install", "install -U")) or why_no_gpu()
     return ""
+
+
+def why_not_imported(package: str, name: str, install: str, again: str) -> str:
+    """Why this package cannot be imported, with the command that helps; the empty string where it can."""
+    if importlib.util.find_spec(package) is None:
+        return f"{name} is not installed; install it with: {install}"
+    try:
+        importlib.import_module(package)
+    except Exception as error:  # a broken installation raises whatever it likes, SystemError among it
+        return f"{name} is installed but does not import ({error}); install it anew with: {again}"
+    return ""
+
+
+def why_no_gpu() -> str:
+    """Why CuPy, which is installed, finds nothing to run on; the empty string where it does."""
+    cupy = importlib.import_module("cupy")
+    if cupy.is_available():
+        return ""
+    if cupy.cuda.runtime.driverGetVersion() == 0:
+        return "CuPy is installed, but there is no NVIDIA driver; on a machine with an NVIDIA GPU, install its driver"
+    try:
+        error = f"{cupy.cuda.runtime.getDeviceCount()} devices"
+    except Exception as refusal:  # cudaErrorNoDevice, or a driver too old for this CuPy
+        error = str(refusal)
+    return f"CuPy and an NVIDIA driver are installed, but there is no device that they can use ({error})"
 
