@@ -19,6 +19,13 @@ _HOME = {
     "AdamW": "optimizers",
     "Callback": "callbacks",
     "History": "callbacks",
+    "EarlyStopping": "callbacks",
+    "ModelCheckpoint": "callbacks",
+    "CSVLogger": "callbacks",
+    "LambdaCallback": "callbacks",
+    "ReduceLROnPlateau": "callbacks",
+    "LearningRateScheduler": "callbacks",
+    "TensorBoard": "callbacks",
     "get_engine": "engines",
     "set_random_seed": "seeds",
 }
