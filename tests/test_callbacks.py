@@ -253,7 +253,7 @@ def test_early_stopping_stops_where_patience_ends_and_leaves_the_best(losses, pa
 
 
 @properties
-@given(LOSSES, st.integers(1, 3), st.integers(0, 3), st.sampled_from([0.0, 0.125, 0.5]))
+@given(LOSSES, st.integers(1, 3), st.integers(0, 3), st.sampled_from([0.0, 0.125, 0.5, 2.0]))
 def test_the_plateau_waits_for_patience_and_cooldown_and_keeps_its_bound(losses, patience, cooldown, least):
     callback, rates = ReduceLROnPlateau("loss", 0.25, patience, cooldown=cooldown, min_lr=least), []
     callback.on_epoch_begin = lambda epoch, logs: rates.append(callback.model.optimizer.learning_rate)
@@ -261,6 +261,7 @@ def test_the_plateau_waits_for_patience_and_cooldown_and_keeps_its_bound(losses,
     rates.append(model.optimizer.learning_rate)
     changes = [epoch for epoch in range(len(losses)) if rates[epoch + 1] != rates[epoch]]
     assert all(rates[epoch + 1] == max(rates[epoch] / 4, least) for epoch in changes)
+    assert rates == sorted(rates, reverse=True)  # a bound above the rate does not raise it
     assert all(epoch >= patience for epoch in changes)
     # The last epoch of a cooldown counts again, as in Keras.
     assert all(b - a >= patience + max(cooldown - 1, 0) for a, b in itertools.pairwise(changes))

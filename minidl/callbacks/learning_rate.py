@@ -99,7 +99,6 @@ class ReduceLROnPlateau(Monitor):
             return
         if self.in_cooldown():
             self.cooldown_counter -= 1
-            self.wait = 0
         if self.improves(value, self.best):
             self.best, self.wait = value, 0
         elif not self.in_cooldown():
