@@ -530,9 +530,7 @@ def board(tmp_path):
 
 
 def test_every_second_batch_and_the_speed(board):
-    network().fit(
-        X, Y, epochs=2, callbacks=TensorBoard(board, update_freq=2, write_steps_per_second=True), **NOTHING
-    )
+    network().fit(X, Y, epochs=2, callbacks=TensorBoard(board, update_freq=2, write_steps_per_second=True), **NOTHING)
     found = scalars_in(board / "train")
     names = {"accuracy", "loss", "steps_per_second"}
     assert set(found) == {f"{when}_{name}" for when in ("batch", "epoch") for name in names} | {"epoch_learning_rate"}
