@@ -55,8 +55,8 @@ def number(value: object, name: str, low: float, high: float = math.inf, *, belo
     except OverflowError:  # a whole number beyond the largest float
         value = math.inf
     if not math.isfinite(value) or value < low or value > high or (below_high and value == high):
-        limits = f"at least {low:g}" if high == math.inf else f"in [{low:g}, {high:g}{')' if below_high else ']'}"
-        raise ValueError(f"{name} must be a finite number {limits}, not {value!r}")
+        limits = f" at least {low:g}" if high == math.inf else f" in [{low:g}, {high:g}{')' if below_high else ']'}"
+        raise ValueError(f"{name} must be a finite number{limits if low > -math.inf else ''}, not {value!r}")
     return value
 
 

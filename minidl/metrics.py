@@ -13,6 +13,7 @@ class Metric:
 
     code: int
     width = 1  # how many numbers an engine adds up for it
+    larger_is_better = False
 
     def __init__(self, name: str | None = None):
         self.name = name or self.default_name
@@ -30,13 +31,13 @@ class Metric:
 class BinaryAccuracy(Metric):
     """How often an output above 0.5 goes with a label of 1 and another with 0."""
 
-    code, default_name = c.BINARY_ACCURACY, "binary_accuracy"
+    code, default_name, larger_is_better = c.BINARY_ACCURACY, "binary_accuracy", True
 
 
 class CategoricalAccuracy(Metric):
     """How often the largest output is the right class."""
 
-    code, default_name = c.CATEGORICAL_ACCURACY, "categorical_accuracy"
+    code, default_name, larger_is_better = c.CATEGORICAL_ACCURACY, "categorical_accuracy", True
 
 
 class MeanAbsoluteError(Metric):
@@ -55,6 +56,7 @@ class AUC(Metric):
     """The area under the ROC curve, from counts at 200 thresholds joined by straight lines, as Keras computes it."""
 
     code, default_name, width = c.AUC, "auc", 2 * c.AUC_BINS
+    larger_is_better = True
 
     def result(self, sums: np.ndarray, rows: float) -> float:
         negatives, positives = sums.reshape(2, c.AUC_BINS)

@@ -9,7 +9,7 @@ from os import PathLike
 import numpy as np
 
 from minidl import callbacks as callbacks_
-from minidl import checks, losses, metrics, optimizers, seeds, training
+from minidl import checks, evaluation, losses, metrics, optimizers, seeds, training
 from minidl import contract as c
 from minidl.data.schema import Schema, arrange, schema_of
 from minidl.data.tables import Table
@@ -37,13 +37,14 @@ class Sequential:
         self.layers: list[Layer] = []
         self.history: callbacks_.History | None = None
         self.schema: Schema | None = None  # the columns of the table that it was trained on, if it was one
-        self.stop_training = False
+        self.stop_training = self.stop_evaluating = self.stop_predicting = False
         self._draw_weights = seeds.stream(self.seed, seeds.WEIGHTS)
         self._shuffle = seeds.stream(self.seed, seeds.SHUFFLING)
         self._program: Program | None = None
         self._engine = None
         self._dtype = np.dtype(np.float32)
         self._optimizer: optimizers.Optimizer | None = None
+        self._metrics: list[metrics.Metric] = []
         if not isinstance(layers, list | tuple | None):
             raise TypeError(f"layers must be a list of layers, not {checks.shown(layers)}")
         for layer in layers or []:
@@ -84,8 +85,13 @@ class Sequential:
 
     @property
     def optimizer(self) -> optimizers.Optimizer | None:
-        """What ``compile`` was given; its ``learning_rate`` may be changed between epochs."""
+        """What ``compile`` was given; its ``learning_rate`` may be changed between epochs, or batches in a callback."""
         return self._optimizer
+
+    @property
+    def metrics(self) -> list[metrics.Metric]:
+        """The metrics that ``compile`` was given."""
+        return list(self._metrics)
 
     def _build(self, inputs: int) -> None:
         if not self.layers:
@@ -274,30 +280,44 @@ class Sequential:
         batch_size: int | None = None,
         verbose: str | int = "auto",
         sample_weight: object = None,
+        callbacks: list[callbacks_.Callback] | None = None,
         return_dict: bool = False,
     ) -> float | list[float] | dict[str, float]:
-        """The loss on these rows, or [loss, *metrics], or both by name. ``batch_size`` does not change the result."""
+        """The loss on these rows, or [loss, *metrics], or both by name.
+
+        ``batch_size`` (None is 32) does not change the result; it is what callbacks see as a batch.
+        """
         self._require_compiled("evaluate")
-        if batch_size is not None:
-            checks.whole_number(batch_size, "batch_size", 1)
-        resolve(verbose)
+        batch_size = 32 if batch_size is None else checks.whole_number(batch_size, "batch_size", 1)
+        verbose, callbacks = resolve(verbose), callbacks_.check(callbacks)
         x, y = parted(x, y)
         X = self._features(x)
         (X, y, weight), _ = self._split(X, y, sample_weight, 0, None)
         if not self.built:
             self._build(X.shape[1])
-        sums = self._engine.evaluate(self._program, X, y, weight)
-        return training.by_name(self._logs(sums)) if return_dict else self._as_list(sums)
+        with evaluation.calls(self, callbacks, verbose, len(X), batch_size) as calls:
+            sums = evaluation.evaluate(self, (X, y, weight), batch_size, calls)
+        return callbacks_.by_name(self._logs(sums)) if return_dict else self._as_list(sums)
 
-    def predict(self, x: object, batch_size: int | None = None, verbose: str | int = "auto") -> np.ndarray:
-        """The output for each row of x (n, i): (n, o). ``batch_size`` changes nothing in the result.
+    def predict(
+        self,
+        x: object,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        callbacks: list[callbacks_.Callback] | None = None,
+    ) -> np.ndarray:
+        """The output for each row of x (n, i): (n, o).
 
-        Raises ValueError where x holds NaN or infinity; ``model(x)`` lets them pass.
+        ``batch_size`` (None is 32) changes nothing in the result; it is what callbacks see as a batch. Raises
+        ValueError where x holds NaN or infinity; ``model(x)`` lets them pass.
         """
-        if batch_size is not None:
-            checks.whole_number(batch_size, "batch_size", 1)
-        resolve(verbose)
-        return self._forward(self._features(x))
+        batch_size = 32 if batch_size is None else checks.whole_number(batch_size, "batch_size", 1)
+        verbose, callbacks = resolve(verbose), callbacks_.check(callbacks)
+        X = self._features(x)
+        if not callbacks:
+            return self._forward(X)
+        with evaluation.calls(self, callbacks, verbose, len(X), batch_size) as calls:
+            return evaluation.predict(self, X, batch_size, calls)
 
     def __call__(self, x: object) -> np.ndarray:
         """The output for each row of x (n, i): (n, o), directly; NaN and infinity pass through the formulas."""
