@@ -12,8 +12,20 @@ def replace(path: str | os.PathLike, content: bytes) -> None:
 
     Raises OSError (of the kind that fits) in one sentence; what was there before is then still there.
     """
+    target = writable(path)
+    try:
+        write_beside(target, content)
+    except OSError as error:
+        raise type(error)(f"cannot write {os.fsdecode(path)!r}: {error.strerror or error}") from None
+
+
+def writable(path: str | os.PathLike) -> str:
+    """The place that this path leads to (a link stays a link), once a file can be put there; else OSError.
+
+    To be asked before work whose result is to be written.
+    """
     path = os.fsdecode(path)
-    target = os.path.realpath(path)  # a link stays one: what it points to is replaced
+    target = os.path.realpath(path)
     folder = os.path.dirname(target)
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"cannot write {path!r}: there is no folder {folder!r}")
@@ -21,10 +33,9 @@ def replace(path: str | os.PathLike, content: bytes) -> None:
         raise IsADirectoryError(f"cannot write {path!r}: it is a folder; name a file")
     if os.path.exists(target) and not (os.path.isfile(target) and os.access(target, os.W_OK)):
         raise PermissionError(f"cannot write {path!r}: it exists and is no file that may be changed")
-    try:
-        write_beside(target, content)
-    except OSError as error:
-        raise type(error)(f"cannot write {path!r}: {error.strerror or error}") from None
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"cannot write {path!r}: nothing may be written into the folder {folder!r}")
+    return target
 
 
 def write_beside(target: str, content: bytes) -> None:
