@@ -69,7 +69,7 @@ def described(kind: str, thing: object) -> dict:
     cls = type(thing)
     if cls not in CLASSES[kind]:
         known = ", ".join(known.__name__ for known in CLASSES[kind])
-        raise ValueError(f"a {kind} of the class {cls.__name__} cannot be saved, only one of {known}")
+        raise ValueError(f"it has a {kind} of the class {cls.__name__}, but only {known} can be named in a file")
     found = {name: plain(getattr(thing, name)) for name in inspect.signature(cls).parameters}
     if any(found.get(name, "") is None for name in INITIALIZERS) and not thing.built:
         raise ValueError(
@@ -134,7 +134,7 @@ def restore(configuration: dict, arrays: dict[str, np.ndarray], engine: str | No
     give_arrays(model, arrays)
     engine = usable(configuration["engine"], engine)
     if configuration["compiled"] is not None:
-        compile_like(model, configuration["compiled"], engine or "auto")
+        compile_like(model, configuration["compiled"], engine)
     elif engine is not None:
         model._engine = engines.get_engine(engine)
     if model.layers and model.layers[0].built:
@@ -210,16 +210,17 @@ def shapes(layer: layers.Layer) -> list[tuple[str, tuple[int, ...]]]:
 
 def match(arrays: dict, wanted: dict[str, tuple[int, ...]], dtype: np.dtype | None = None) -> None:
     """ValueError unless the arrays are those that are wanted, by name and shape, and where given in the dtype."""
-    for name in wanted:
+    for name, shape in wanted.items():
         if name not in arrays:
             raise ValueError(f"the array {name!r} is missing")
-    for name, array in arrays.items():
+        found = arrays[name]
+        if found.shape != shape:
+            raise ValueError(f"{name!r} has the shape {found.shape}, but the model needs {shape}")
+        if dtype not in (None, found.dtype):
+            raise ValueError(f"{name!r} is of {found.dtype}, but the model needs {dtype}")
+    for name in arrays:
         if name not in wanted:
             raise ValueError(f"it holds an array {checks.shown(name)}, for which the model has no place")
-        if array.shape != wanted[name]:
-            raise ValueError(f"{name!r} has the shape {array.shape}, but the model needs {wanted[name]}")
-        if dtype not in (None, array.dtype):
-            raise ValueError(f"{name!r} is of {array.dtype}, but the model needs {dtype}")
 
 
 def usable(saved: object, given: str | None) -> str | None:
@@ -240,8 +241,10 @@ def usable(saved: object, given: str | None) -> str | None:
     return instead
 
 
-def compile_like(model: Sequential, data: object, engine: str) -> None:
+def compile_like(model: Sequential, data: object, engine: str | None) -> None:
     """Compile as the saved model was."""
+    if engine is None:
+        raise ValueError("it is compiled, but has no engine")
     fields(data, ("optimizer", "loss", "metrics"), "compiled")
     chosen = [made("metric", metric) for metric in listed(data["metrics"], "metrics")]
     if len({metric.name for metric in chosen}) < len(chosen):

@@ -7,13 +7,25 @@ import os
 import tempfile
 
 
-def check_writable(path: str | os.PathLike) -> str:
-    """Where a file of this path really lies; OSError (of the kind that fits), in one sentence, where none can be put.
+def replace(path: str | os.PathLike, content: bytes) -> None:
+    """Put a file in place in one step: whoever reads it sees the old one or the new one, never half of it.
 
-    Long work asks before it begins, so that nobody is told after it.
+    Raises OSError (of the kind that fits) in one sentence; what was there before is then still there.
+    """
+    target = writable(path)
+    try:
+        write_beside(target, content)
+    except OSError as error:
+        raise type(error)(f"cannot write {os.fsdecode(path)!r}: {error.strerror or error}") from None
+
+
+def writable(path: str | os.PathLike) -> str:
+    """The place that this path leads to (a link stays a link), once a file can be put there; else OSError.
+
+    To be asked before work whose result is to be written.
     """
     path = os.fsdecode(path)
-    target = os.path.realpath(path)  # a link stays one: what it points to is replaced
+    target = os.path.realpath(path)
     folder = os.path.dirname(target)
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"cannot write {path!r}: there is no folder {folder!r}")
@@ -21,24 +33,9 @@ def check_writable(path: str | os.PathLike) -> str:
         raise IsADirectoryError(f"cannot write {path!r}: it is a folder; name a file")
     if os.path.exists(target) and not (os.path.isfile(target) and os.access(target, os.W_OK)):
         raise PermissionError(f"cannot write {path!r}: it exists and is no file that may be changed")
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise type(error)(f"cannot write {path!r}: {error.strerror or error}") from None
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"cannot write {path!r}: nothing may be written into the folder {folder!r}")
     return target
-
-
-def replace(path: str | os.PathLike, content: bytes) -> None:
-    """Put a file in place in one step: whoever reads it sees the old one or the new one, never half of it.
-
-    Raises OSError (of the kind that fits) in one sentence; what was there before is then still there.
-    """
-    target = check_writable(path)
-    try:
-        write_beside(target, content)
-    except OSError as error:
-        raise type(error)(f"cannot write {os.fsdecode(path)!r}: {error.strerror or error}") from None
 
 
 def write_beside(target: str, content: bytes) -> None:

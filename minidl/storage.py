@@ -34,10 +34,10 @@ ABOUT = ("format", "format_version", "minidl_version")  # what the configuration
 def save_model(model: Sequential, path: str | os.PathLike, *, include_optimizer: bool = False) -> None:
     """Write a model, built or not, compiled or not, to a file.
 
-    With ``include_optimizer`` the file also holds the optimizer's slots and steps: after ``load_model`` training goes
-    on with the same bits as if it had never stopped. Without, the optimizer begins anew. The history is not kept. A
-    change of a layer that waits for the next ``compile`` has taken effect in the model that is loaded. Initializers
-    are kept by name; one that is a function of your own is forgotten once it has made its weights.
+    With ``include_optimizer`` the file also holds the optimizer's slots and steps: after ``load_model`` the training of
+    further epochs gives the same bits as if it had never stopped. Without, the optimizer begins anew. The history is
+    not kept. A change of a layer that waits for the next ``compile`` has taken effect in the model that is loaded.
+    Initializers are kept by name; one that is a function of your own is forgotten once it has made its weights.
 
     Raises ValueError for what a file cannot hold: NaN or infinity among the weights, classes of your own, an
     initializer of your own that is still needed; RuntimeError for ``include_optimizer`` where layers or optimizer were
@@ -61,9 +61,8 @@ def load_model(path: str | os.PathLike, engine: str | None = None) -> Sequential
     if engine is not None:
         get_engine(engine)  # what is wrong with it is said first
     configuration, arrays = read(path, "model")
-    with explained(
-        f"the file {os.fsdecode(path)!r} holds no model that can be", ValueError, TypeError, RuntimeError, OverflowError
-    ):
+    impossible = f"the file {os.fsdecode(path)!r} holds no possible model"
+    with explained(impossible, ValueError, TypeError, RuntimeError, OverflowError):
         return config.restore(configuration, arrays, engine)
 
 
@@ -142,7 +141,7 @@ def read(path: str | os.PathLike, *kinds: str) -> tuple[dict, dict[str, np.ndarr
     try:
         said, arrays = parsed(text), load(content)
         version, kind = said["format_version"], said["format"]
-        sound = said.pop(CHECKSUM, None) == checksum(said, arrays)
+        sound = type(version) is int and said.pop(CHECKSUM, None) == checksum(said, arrays)
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError, SafetensorError):
         version, sound = FORMAT_VERSION, False
     if type(version) is int and version != FORMAT_VERSION:

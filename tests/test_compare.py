@@ -266,13 +266,6 @@ def test_interruption_leaves_what_is_finished(stopped, trained, tmp_path, few_op
     assert "interrupted" in (tmp_path / "report.html").read_text()
 
 
-def test_file_is_replaced_whole_or_not_at_all(tmp_path):
-    report.replace(tmp_path / "file", b"old")
-    with pytest.raises(TypeError):
-        report.replace(tmp_path / "file", "no bytes")
-    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
-
-
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(None, "-"), (12.3456, "12.3 s"), (0.00999, "9.99 ms"), (123.4e-6, "123 µs"), (5e-9, "5.00 ns")],

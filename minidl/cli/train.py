@@ -55,9 +55,9 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from minidl import optimizers, task
     from minidl.data import read_csv
     from minidl.engines import get_engine
-    from minidl.files import check_writable
+    from minidl.files import writable
 
-    check_writable(given.out)
+    writable(given.out)
     engine = get_engine(given.engine).name
     table = read_csv(given.data, given.target, given.labels, given.missing, given.categorical, task=given.task)
     task.check(table, repr(given.data))

@@ -82,9 +82,9 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
 def run_predict(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from minidl import load_model
     from minidl.data import read_chunks
-    from minidl.files import check_writable
+    from minidl.files import writable
 
-    check_writable(given.out)
+    writable(given.out)
     model = load_model(given.model, engine=given.engine)
     schema = model.schema or columns_of(given.data, model.layers[0].inputs)
     partial, rows = Path(f"{given.out}.partial"), 0
