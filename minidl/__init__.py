@@ -19,6 +19,7 @@ _HOME = {
     "AdamW": "optimizers",
     "Callback": "callbacks",
     "History": "callbacks",
+    "explain": "explanation",
     "get_engine": "engines",
     "set_random_seed": "seeds",
 }

@@ -56,6 +56,7 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
     parser.add_argument("--version", action="version", version=f"minidl {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     add_compare(commands)
+    add_explain(commands)
     return parser, commands.choices
 
 
@@ -132,6 +133,54 @@ def run_compare(options: argparse.Namespace, parser: Parser) -> int:
     if found["interrupted"]:
         return INTERRUPTED
     return FAILED if found["problems"] else OK
+
+
+# --- explain --------------------------------------------------------------------------------------------------------
+
+
+def add_explain(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "explain",
+        help="show a formula beside what each engine makes of it, with error and time",
+        description=(
+            "Shows a formula, its derivative and its stable form, and the source that computes it in\n"
+            "each engine, with its error against 40 digits and its time, measured now."
+        ),
+        epilog=(
+            "examples:  minidl explain\n"
+            "           minidl explain sigmoid\n"
+            "           minidl explain dense --full --html dense.html"
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )  # fmt: skip
+    parser.set_defaults(run=run_explain)
+    add = parser.add_argument
+    add("name", nargs="?", metavar="NAME", help="an operation or a formula (default: list all there are)")
+    add("--full", action="store_true", help="show the functions that the engines call, too")
+    add("--html", metavar="FILE", help="write it as a page as well")
+    add("--no-measure", action="store_false", dest="measure", help="leave out error and time")
+
+
+def run_explain(options: argparse.Namespace, parser: Parser) -> int:
+    from rich.console import Console
+
+    from minidl import display, explain
+    from minidl.explanation.contents import name_of
+
+    if options.name is not None:
+        try:
+            name_of(options.name)
+        except ValueError as error:
+            parser.error(str(error))
+    if options.html is not None:
+        display.check_writable(options.html)
+    found = explain(options.name, measure=options.measure, full=options.full)
+    Console(highlight=False).print(found)
+    if options.html is not None:
+        display.write(options.html, found.page().encode())
+        print(f"written: {options.html}")
+    return FAILED if getattr(found, "problems", ()) else OK
 
 
 # --- values of options ----------------------------------------------------------------------------------------------
