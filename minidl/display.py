@@ -16,16 +16,18 @@ STYLE = """
 .minidl p { margin: 4px 0; }
 .minidl small, .minidl .soft, .minidl dt, .minidl th { color: #808285; font-size: 0.85rem; font-weight: normal; }
 .minidl .boxes { display: flex; flex-wrap: wrap; gap: 10px; margin: 12px 0; }
+.minidl .boxes .box { display: flex; flex-direction: column; }
 .minidl .box { border: 1px solid #80828560; border-radius: 8px; padding: 8px 12px; min-width: 0; }
-.minidl .formula { overflow: auto hidden; }
+.minidl .formula { overflow: auto hidden; margin: auto 0; }
 .minidl math { font-family: "STIX Two Math", "Cambria Math", "Latin Modern Math", "STIX Math",
   "DejaVu Math TeX Gyre", math;
   font-size: 1.1rem; margin: 0.5em 0; text-align: left; }
-.minidl .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); gap: 10px; }
+.minidl .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 33rem), 1fr)); gap: 10px;
+  margin: 12px 0; }
 .minidl .columns .box { border-top-width: 3px; }
 .minidl .columns h3 { margin: 0; }
-.minidl pre { margin: 8px 0 0; padding: 0; overflow-x: auto; white-space: pre-wrap; background: none; color: inherit; border: 0;
-  font: 0.8rem/1.45 ui-monospace, "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
+.minidl pre { margin: 8px 0 0; padding: 0; overflow-x: auto; white-space: pre-wrap; background: none; border: 0;
+  color: inherit; font: 0.8rem/1.45 ui-monospace, "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 .minidl code { background: none; color: inherit; padding: 0; font-family: ui-monospace, "Cascadia Mono", Menlo,
   Consolas, "DejaVu Sans Mono", monospace; }
 .minidl pre code { font: inherit; }
@@ -47,7 +49,7 @@ STYLE = """
 PAGE = """:root { color-scheme: light dark; }
 @media (prefers-color-scheme: dark) { body { background: #14181f; color: #e2e6ec; } }
 body { margin: 0; font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 1280px; margin: 0 auto; padding: 28px 20px 60px; }
+main { max-width: 1440px; margin: 0 auto; padding: 28px 20px 60px; }
 """
 
 

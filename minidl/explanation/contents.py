@@ -81,18 +81,14 @@ class Contents(display.Shown):
         from rich.table import Table
         from rich.text import Text
 
-        wide = max(map(len, NAMES))
-        side_by_side = options.max_width >= wide + 44
         for chapter, names in chapters().items():
             yield Text(chapter, "bold")
-            table = Table.grid(padding=(0, 2))
-            table.add_column(min_width=wide if side_by_side else 0)
-            table.add_column()
+            wide = max(map(len, names)) + 2
+            table = Table.grid(padding=(0, 2, 0, 0))
+            table.add_column(no_wrap=True)
             for name in names:
-                if side_by_side:
-                    table.add_row(Text(f"  {name}", "cyan"), Text(meaning_of(name), "dim"))
-                else:
-                    table.add_row(Text(f"  {name}", "cyan"))
+                meaning = [Text(meaning_of(name), "dim")] if options.max_width >= wide + 30 else []
+                table.add_row(Text(f"  {name}", "cyan"), *meaning)
             yield table
             yield Text()
         yield Text('explain one by its name: minidl.explain("sigmoid"), or minidl explain sigmoid')

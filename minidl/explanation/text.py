@@ -15,7 +15,7 @@ from minidl.explanation.explanation import HEAD, Column, Explanation
 from minidl.explanation.highlight import ENGINES, as_text
 
 BORDER = 4  # a panel's frame and padding, both sides
-LEAST = 74  # columns for the source of an engine that has to be folded, before it goes below the other's
+LEAST = 78  # a panel in which lines are folded is at least so wide, if another stands beside it
 
 
 def parts(explanation: Explanation, width: int, unicode: bool = True) -> Iterator[object]:
@@ -109,28 +109,30 @@ def engine_name(column: Column) -> Text:
 
 
 def sources(explanation: Explanation, width: int) -> Iterator[object]:
-    """The operation itself in each engine."""
+    """The operation itself in each engine, as many side by side as can be read so."""
     columns = explanation.columns
-    if not columns:
-        return
-    natural = [max([30, *map(len, text_of(column).splitlines())]) + BORDER for column in columns]
-    room = width - len(columns) + 1
-    share = room // len(columns)
-    if sum(natural) <= room:
-        spare = (room - sum(natural)) // len(columns)
-        widths = [wide + spare for wide in natural]
-    elif share >= LEAST + BORDER:
-        widths = [share] * len(columns)
+    for in_a_row in range(len(columns), 0, -1):
+        rows = [columns[start : start + in_a_row] for start in range(0, len(columns), in_a_row)]
+        widths = [shares(row, width) for row in rows]
+        if all(widths):
+            break
     else:
-        for column in columns:
-            yield panel(column, explanation.full, width)
         return
-    grid = Table.grid(padding=(0, 1, 0, 0))
-    for wide in widths:
-        grid.add_column(width=wide)
-    panels = [panel(column, explanation.full, wide) for column, wide in zip(columns, widths, strict=True)]
-    grid.add_row(*panels)
-    yield grid
+    for row, wide in zip(rows, widths, strict=True):
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        for each in wide:
+            grid.add_column(width=each)
+        grid.add_row(*(panel(column, explanation.full, each) for column, each in zip(row, wide, strict=True)))
+        yield grid
+
+
+def shares(columns: tuple[Column, ...], width: int) -> list[int]:
+    """How wide each engine's panel is beside the others; [] where too little is left to read the source in."""
+    room = width - (len(columns) - 1)
+    natural = [max([30, *map(len, text_of(column).splitlines())]) + BORDER for column in columns]
+    if sum(natural) <= room:
+        return [wide + (room - sum(natural)) // len(columns) for wide in natural]
+    return [room // len(columns)] * len(columns) if len(columns) == 1 or room // len(columns) >= LEAST else []
 
 
 def text_of(column: Column) -> str:
