@@ -43,6 +43,12 @@ class History(Callback):
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
 
+    def plot(self, path: str | None = None):
+        """A figure of the loss and each metric over the epochs; with ``path`` (.png, .svg, .pdf) also written there."""
+        from minidl import plots
+
+        return plots.history(self, path)
+
 
 def check(callbacks: object) -> list[Callback]:
     """The callbacks as a list; TypeError for anything that is none."""

@@ -94,11 +94,11 @@ def document(title: str, html: str) -> str:
     )
 
 
-def table(head: list[str], rows: list[list[str]], left: int = 1) -> str:
-    """A table of cells that are HTML already; the first ``left`` columns are text, the others numbers."""
+def table(head: list[str], rows: list[list[str]], text: tuple[int, ...] = (0,)) -> str:
+    """A table of cells that are HTML already; the columns ``text`` (from 0) begin at the left, numbers end right."""
 
     def line(kind: str, cells: list[str]) -> str:
-        sides = [' class="left"' if place < left else "" for place in range(len(cells))]
+        sides = [' class="left"' if place in text else "" for place in range(len(cells))]
         return "".join(f"<{kind}{side}>{cell}</{kind}>" for side, cell in zip(sides, cells, strict=True))
 
     body = "".join(f"<tr>{line('td', row)}</tr>" for row in rows)

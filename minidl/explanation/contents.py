@@ -97,7 +97,7 @@ class Contents(display.Shown):
         parts = []
         for chapter, names in chapters().items():
             rows = [[f"<code>{name}</code>", escape(meaning_of(name))] for name in names]
-            parts.append(f"<h3>{chapter}</h3>{display.table(['', ''], rows, left=2)}")
+            parts.append(f"<h3>{chapter}</h3>{display.table(['', ''], rows, text=(0, 1))}")
         hint = '<p class="soft">explain one by its name: <code>minidl.explain("sigmoid")</code></p>'
         return f"<h2>What minidl can explain</h2>{''.join(parts)}{hint}"
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import sympy as sp
 
 from minidl import display
-from minidl.compare.report import digits, duration, error_of, error_text
+from minidl.bench import machine
+from minidl.compare.report import BUSY, digits, duration, error_of, error_text
 from minidl.contract import OPERATIONS, Operation
 from minidl.engines import why_not
 from minidl.explanation import source
@@ -69,6 +70,7 @@ class Explanation(display.Shown):
     operation: Operation | None
     columns: tuple[Column, ...]
     problems: tuple[str, ...]
+    busy: bool = False  # whether others worked on the machine while this was measured
     full: bool = False
 
     @classmethod
@@ -79,6 +81,8 @@ class Explanation(display.Shown):
         formula = FORMULAS.get(name) or (FORMULAS.get(operation.formula) if operation else None)
         reasons = {engine: why_not(engine) for engine in source.engines()} if operation else {}
         able, problems, measured = [engine for engine in reasons if not reasons[engine]], [], {}
+        load, cores = machine.load(), machine.cores()
+        busy = bool(load and cores and load > BUSY * cores)
         if measure and able:
             from minidl.compare.experiment import check_formula
 
@@ -87,7 +91,7 @@ class Explanation(display.Shown):
             Column(engine, reason, source.read(engine, operation), measured.get(engine))
             for engine, reason in reasons.items()
         )
-        return cls(name, meaning_of(name), formula, operation, columns, tuple(problems), full)
+        return cls(name, meaning_of(name), formula, operation, columns, tuple(problems), busy, full)
 
     @property
     def chapter(self) -> str:
@@ -151,7 +155,8 @@ class Explanation(display.Shown):
         """What error and time were measured on."""
         sizes = next((c.measured["timed_on"] for c in self.columns if c.measured and "timed_on" in c.measured), "")
         timed = f"; time of a call on float32 arrays of {', '.join(dict.fromkeys(sizes.split(', ')))}" if sizes else ""
-        return f"Error: the largest of a sample, against 40 digits{timed}."
+        busy = " The machine was busy, so the times are uncertain." if self.busy else ""
+        return f"Error: the largest of a sample, against 40 digits{timed}.{busy}"
 
     @property
     def related(self) -> list[str]:
