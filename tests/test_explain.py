@@ -272,6 +272,19 @@ def test_long_lines_are_folded_under_themselves():
     assert "".join(lines).replace(" ", "") == code.replace("\n", "").replace(" ", "")
 
 
+def test_code_without_a_colour_of_its_own_has_the_terminals():
+    file = io.StringIO()
+    Console(file=file, width=80, force_terminal=True, color_system="truecolor").print(highlight.as_text("x = y", 80))
+    assert file.getvalue() == "x = y\n"
+    colours = {look["color"] for _, look in highlight.Readable if look["color"]}
+    for colour in colours:  # as far from white as from black: at least 3.5 to 1 on both
+        parts = [int(colour[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        brightness = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+        assert 1.05 / (brightness + 0.05) >= 3.5
+        assert (brightness + 0.05) / 0.05 >= 3.5
+
+
 def test_wide_terminals_have_the_engines_side_by_side():
     found = minidl.explain("relu", measure=False)
     assert re.search(r"numpy ─.* numba ─", display.text(found, 160))

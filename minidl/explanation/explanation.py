@@ -115,7 +115,8 @@ class Explanation(display.Shown):
             bound = "".join(f" ({', '.join(bounds)})" if bounds else "")
             found["call"] = f"{operation.name}{operation.signature}"
             found["shapes"] = operation.shapes
-            found["error"] = f"at most {operation.bound:g}{bound}, {UNITS[operation.measure]}"
+            largest = f"at most {operation.bound:g}{bound}, {UNITS[operation.measure]}"
+            found["error"] = largest if operation.bound else "none: exact"
             if operation.name != self.name:
                 found["computed by"] = operation.name
         found["source"] = self.formula.source if self.formula else "counted as Keras counts"

@@ -9,7 +9,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 from pygments.style import Style
 from pygments.token import Comment, Keyword, Name, Number, Operator, String
-from rich.syntax import PygmentsSyntaxTheme, Syntax
+from rich.style import Style as RichStyle
 from rich.text import Text
 
 ENGINES = {"numpy": "#2f7fc1", "numba": "#d9541e", "cupy": "#2a9d5c"}
@@ -48,11 +48,13 @@ def hanging(line: str) -> int:
 
 def as_text(code: str, width: int) -> Text:
     """The code for a terminal, lines that are too long folded under themselves."""
-    syntax = Syntax("", "python", theme=PygmentsSyntaxTheme(Readable), background_color="default")
-    lines = syntax.highlight(code).split("\n")
-    while lines and not lines[-1].plain.strip():
-        lines.pop()
-    return Text("\n").join(part for line in lines for part in folded(line, width))
+    text = Text()
+    for kind, value in PythonLexer(stripnl=False).get_tokens(code):
+        look = Readable.style_for_token(kind)  # without a colour of its own it has the terminal's
+        colour = f"#{look['color']}" if look["color"] else None
+        text.append(value, RichStyle(color=colour, bold=look["bold"] or None, italic=look["italic"] or None))
+    text.rstrip()
+    return Text("\n").join(part for line in text.split("\n") for part in folded(line, width))
 
 
 def folded(line: Text, width: int) -> list[Text]:
