@@ -39,7 +39,8 @@ def short_times():
 @pytest.fixture
 def lame_numba(monkeypatch):
     """A machine that Numba cannot run on."""
-    monkeypatch.setattr(explanation_, "why_not", lambda name: "its wheels are off" if name == "numba" else "")
+    reasons = {"numpy": "", "numba": "its wheels are off", "cupy": "there is no GPU"}
+    monkeypatch.setattr(explanation_, "why_not", reasons.get)
 
 
 def run(*arguments):
