@@ -26,6 +26,7 @@ _HOME = {
     "ReduceLROnPlateau": "callbacks",
     "LearningRateScheduler": "callbacks",
     "TensorBoard": "callbacks",
+    "explain": "explanation",
     "get_engine": "engines",
     "load_model": "storage",
     "set_random_seed": "seeds",

@@ -389,22 +389,15 @@ class Sequential:
         return sum(array.size for array in self.weights)
 
     def summary(self) -> None:
-        """Print the layers, their output shapes and parameters, and the engine."""
-        print(self._summary())
+        """Print the layers, their shapes, parameters and settings, and how it is trained; a table in Jupyter."""
+        from minidl import summary
 
-    def _summary(self) -> str:
-        rows = [("layer", "output shape", "parameters")]
-        for layer in self.layers:
-            size = f"{sum(array.size for array in layer.weights):,}" if self.built else "not built"
-            width = "?" if layer.outputs is None else layer.outputs
-            rows.append((f"{layer.name} ({type(layer).__name__})", f"(rows, {width})", size))
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {n:>{widths[2]}}" for a, b, n in rows]
-        lines.insert(1, "-" * (sum(widths) + 4))
-        if self.built:
-            total, trained = self.count_params(), self._program.theta.size
-            lines.append(f"{total:,} parameters, {trained:,} of them trainable, {self._dtype}, engine {self.engine}")
-        return "\n".join(lines)
+        summary.show(self)
+
+    def _repr_html_(self) -> str:
+        from minidl import summary
+
+        return summary.html(self)
 
     # --- helpers --------------------------------------------------------------------------------------------------
 

@@ -118,7 +118,7 @@ def test_every_formula_is_well_formed_mathml():
 
 def test_formula_as_mathml_by_hand():
     power = "<msup><mi>e</mi><mrow><mo>−</mo><mi>z</mi></mrow></msup>"
-    fraction = f"<mfrac><mn>1</mn><mrow>{power}<mo>+</mo><mn>1</mn></mrow></mfrac>"
+    fraction = f"<mfrac><mn>1</mn><mrow><mn>1</mn><mo>+</mo>{power}</mrow></mfrac>"
     assert mathml.markup(FORMULAS["sigmoid"].expression) == fraction
 
 

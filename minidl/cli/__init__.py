@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from minidl import __version__
-from minidl.cli import compare, info, train, use
+from minidl.cli import compare, explain, info, train, use
 from minidl.cli.options import FAILED, INTERRUPTED, OK, USAGE, nearest
 
 
@@ -56,7 +56,7 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
     )
     parser.add_argument("--version", action="version", version=f"minidl {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for add in (compare.add, train.add, use.add_evaluate, use.add_predict, info.add):
+    for add in (compare.add, train.add, use.add_evaluate, use.add_predict, explain.add, info.add):
         add(commands)
     return parser, commands.choices
 
