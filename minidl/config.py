@@ -13,6 +13,7 @@ import warnings
 import numpy as np
 
 from minidl import checks, engines, initializers, layers, losses, metrics, optimizers, program, regularizers, seeds
+from minidl.data import Schema
 from minidl.model import Sequential
 
 CLASSES = {
@@ -43,7 +44,7 @@ def describe(model: Sequential, include_optimizer: bool) -> dict:
             "a layer or the optimizer was changed after compile, so the training cannot be saved to go on exactly; "
             "compile again, or save without include_optimizer"
         )
-    schema = getattr(model, "schema", None)
+    schema = model.schema
     return {
         "layers": [described("layer", layer) for layer in model.layers],
         "built": [layer.name for layer in model.layers if layer.built],
@@ -144,7 +145,7 @@ def restore(configuration: dict, arrays: dict[str, np.ndarray], engine: str | No
     set_state(model._draw_weights, generators["weights"])
     set_state(model._shuffle, generators["shuffling"])
     if configuration["schema"] is not None:
-        model.schema = schema_of(configuration["schema"])
+        model.schema = schema_of(configuration["schema"], model)
     return model
 
 
@@ -275,14 +276,13 @@ def set_state(generator: np.random.Generator, data: object) -> None:
     generator.bit_generator.state = {**generator.bit_generator.state, "state": inner, **found}
 
 
-def schema_of(data: object) -> object:
+def schema_of(data: object, model: Sequential) -> Schema:
     """What the columns of the model's data are called and mean."""
-    from minidl.data import Schema
-
-    try:
-        return Schema.from_dict(data)
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise ValueError(f"the schema cannot be read: {error}") from None
+    found = Schema.from_dict(data)
+    inputs = model.layers[0].inputs if model.layers else None
+    if inputs not in (None, len(found.features)):
+        raise ValueError(f"the schema has {len(found.features)} features, but the model takes {inputs}")
+    return found
 
 
 # --- the shape of the data ------------------------------------------------------------------------------------------

@@ -132,13 +132,18 @@ class Schema:
         """From what ``to_dict`` gave. ValueError for anything else."""
         try:
             columns = tuple(
-                Column(text(c["name"]), tuple(map(text, c["categories"])), maybe_number(c["mean"]))
-                for c in found["columns"]
+                Column(text(c["name"]), tuple(map(text, entries(c["categories"]))), maybe_number(c["mean"]))
+                for c in entries(found["columns"])
             )
             target = found["target"]
             if target is not None:
-                target = Target(text(target["name"]), target["task"], tuple(map(label, target["classes"])))
+                target = Target(text(target["name"]), target["task"], tuple(map(label, entries(target["classes"]))))
                 checks.one_of(target.task, "task", TASKS)
+                if bool(target.classes) == (target.task == "regression"):
+                    raise ValueError(f"a {target.task} target with {len(target.classes)} classes")
+            names = [column.name for column in columns]
+            if len(set(names)) < len(names):
+                raise ValueError("two columns have one name")
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"this is no schema of a table: {type(error).__name__} {error}") from None
         return cls(columns, target)
@@ -244,6 +249,12 @@ def schema_of(x: object) -> Schema | None:
         return Schema(tuple(Column(name) for name in names_of(x))) if names_of(x) else None
     found = getattr(x, "schema", None)
     return found if isinstance(found, Schema) else None
+
+
+def entries(value: object) -> list | tuple:
+    if not isinstance(value, list | tuple) or len(set(map(repr, value))) < len(value):
+        raise TypeError(f"{checks.shown(value)} is no list of different entries")
+    return value
 
 
 def text(value: object) -> str:
