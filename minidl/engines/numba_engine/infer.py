@@ -28,6 +28,8 @@ from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.dense import dense
 from minidl.engines.numba_engine.normalization import normalization
 from minidl.engines.numba_engine.regularization import dropout, l1, l2
+from minidl.engines.numba_engine.threads import take
+from minidl.engines.numba_engine.views import matrix, vector
 
 CHUNK = 256  # rows at a time: what a chunk's layers hand on stays in the cache
 
@@ -51,30 +53,27 @@ def places_for(program, rows):
     return np.array(places, dtype=np.int64), end
 
 
-@njit(cache=True)
-def view(buffer, start, rows, columns):
-    return buffer[start : start + rows * columns].reshape(rows, columns)
-
-
 @njit(cache=True, inline="always")
 def forward(table, numbers, parameters, x, work, places, training, seed, step, first):
-    """Run every operation on x (n, i), each into its place in ``work``; ``first`` is x's first row in its batch."""
+    """Run every operation on x (n, i), each into its place in ``work``.
+
+    ``first`` is x's first row in its batch: ``work`` holds the whole batch.
+    """
     rows = x.shape[0]
     for p in range(table.shape[0]):
-        if p > 0:
-            x = view(work, places[p], rows, table[p, INPUTS])
-        y = view(work, places[p + 1], rows, table[p, OUTPUTS])
         kind, start, second = table[p, KIND], table[p, FIRST], table[p, SECOND]
+        inputs, outputs = table[p, INPUTS], table[p, OUTPUTS]
+        if p > 0:
+            x = matrix(work, places[p] + first * inputs, rows, inputs)
+        y = matrix(work, places[p + 1] + first * outputs, rows, outputs)
         if kind == DENSE:
-            W = view(parameters, start, table[p, INPUTS], table[p, OUTPUTS])
-            dense(x, W, parameters[second : second + table[p, OUTPUTS]], y)
+            dense(x, matrix(parameters, start, inputs, outputs), vector(parameters, second, outputs), y)
         elif kind == ACTIVATION:
             forward_activation(table[p, WHICH], x, y)
         elif kind == NORMALIZATION:
-            mean, variance = parameters[start : start + x.shape[1]], parameters[second : second + x.shape[1]]
-            normalization(x, mean, variance, y)
+            normalization(x, vector(parameters, start, inputs), vector(parameters, second, inputs), y)
         elif training:
-            dropout(x, numbers[p, RATE], seed, step, table[p, WHICH], first * table[p, INPUTS], y)
+            dropout(x, numbers[p, RATE], seed, step, table[p, WHICH], first * inputs, y)
         else:
             linear(x, y)
 
@@ -84,7 +83,7 @@ def penalty(table, numbers, parameters):
     """What the l1 and l2 regularizers add to the loss."""
     total = 0.0
     for p in range(table.shape[0]):
-        W = parameters[table[p, FIRST] : table[p, FIRST] + table[p, INPUTS] * table[p, OUTPUTS]]
+        W = vector(parameters, table[p, FIRST], table[p, INPUTS] * table[p, OUTPUTS])
         if numbers[p, L1] != 0:
             total += l1(W, numbers[p, L1])
         if numbers[p, L2] != 0:
@@ -131,13 +130,18 @@ def targets(classes, y, out):
 
 
 @njit(cache=True)
-def predict_rows(table, numbers, parameters, X, work, places, out, thread, threads):
-    """Each thread takes every so-manieth chunk of rows, and has a row of ``work`` to itself."""
-    last = table.shape[0]
-    for start in range(thread * CHUNK, X.shape[0], threads * CHUNK):
-        x = X[start : min(start + CHUNK, X.shape[0])]
-        forward(table, numbers, parameters, x, work[thread], places, False, 0, 0, 0)
-        linear(view(work[thread], places[last], x.shape[0], out.shape[1]), out[start : start + x.shape[0]])
+def predict_rows(table, numbers, parameters, X, work, places, out, chunk, counters, thread, threads):
+    """The output for each row of X, ``chunk`` rows at a time; each thread has a row of ``work`` to itself."""
+    last, inputs, outputs = table.shape[0], X.shape[1], out.shape[1]
+    X_, out_, work_ = X.reshape(-1), out.reshape(-1), work[thread]
+    chunks = (X.shape[0] + chunk - 1) // chunk
+    job = take(counters, chunks, threads)
+    while job >= 0:
+        start = job * chunk
+        rows = min(chunk, X.shape[0] - start)
+        forward(table, numbers, parameters, matrix(X_, start * inputs, rows, inputs), work_, places, False, 0, 0, 0)
+        linear(matrix(work_, places[last], rows, outputs), matrix(out_, start * outputs, rows, outputs))
+        job = take(counters, chunks, threads)
 
 
 @njit(cache=True)
@@ -145,13 +149,16 @@ def evaluate_rows(
     table, numbers, parameters, loss, loss_at, classes, chosen, X, y, sample_weight,
     work, places, goal, row_values, sums,
 ):  # fmt: skip
-    last, outputs = table.shape[0], goal.shape[1]
+    last, inputs, outputs = table.shape[0], X.shape[1], goal.shape[1]
+    X_ = X.reshape(-1)
     for start in range(0, X.shape[0], goal.shape[0]):
         rows = np.arange(start, min(start + goal.shape[0], X.shape[0]))
         goal_now = goal[: rows.size]
         targets(classes, y[start : start + rows.size], goal_now)
-        forward(table, numbers, parameters, X[start : start + rows.size], work, places, False, 0, 0, 0)
-        given, p = view(work, places[loss_at], rows.size, outputs), view(work, places[last], rows.size, outputs)
+        x = matrix(X_, start * inputs, rows.size, inputs)
+        forward(table, numbers, parameters, x, work, places, False, 0, 0, 0)
+        given = matrix(work, places[loss_at], rows.size, outputs)
+        p = matrix(work, places[last], rows.size, outputs)
         add_up(loss, chosen, goal_now, given, p, sample_weight, rows, row_values[: rows.size], sums)
     sums[LOSS] += X.shape[0] * penalty(table, numbers, parameters)
 
@@ -159,14 +166,15 @@ def evaluate_rows(
 def predict(program, X, out=None):
     """The model's output for each row of X: (n, i) -> (n, o)."""
     out = np.empty((len(X), program.outputs), X.dtype) if out is None else out
-    rows = min(len(X), CHUNK)
-    places, size = places_for(program, rows)
-    workers = threads.worth(program.parameters.size, len(X) // 3, -(-len(X) // rows))  # forward is a third of training
-    work = np.empty((workers, size), X.dtype)
+    operations = 2.0 * program.parameters.size * len(X)
+    chunk = CHUNK if len(X) > CHUNK else len(X)
+    places, size = places_for(program, chunk)
+    workers = threads.worth(operations, -(-len(X) // chunk))
+    work, counters = np.empty((workers, size), X.dtype), threads.counters()
 
     def share(thread, threads):
         table, numbers, parameters = program.table, program.numbers, program.parameters
-        predict_rows(table, numbers, parameters, X, work, places, out, thread, threads)
+        predict_rows(table, numbers, parameters, X, work, places, out, chunk, counters, thread, threads)
 
     with threads.team(workers) as run:
         run(share)

@@ -1,6 +1,8 @@
-"""Several threads on one batch: how it is parted among them, how they wait for each other, and when that pays.
+"""Several threads on one batch: how they share its jobs, how they wait for each other, and when that pays.
 
-A batch is parted by its size alone, never by the number of threads, so the result has the same bits for any number.
+The work between two barriers is cut into jobs, each with results of its own that do not depend on who does it: so the
+bits are the same for any number of threads. A thread takes the next job that is left; a thread that the operating
+system keeps waiting takes none, and the others go on without it.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -18,10 +21,9 @@ from numba.extending import intrinsic
 
 from minidl.engines.numba_engine.cache import njit
 
-CHUNK = 64  # rows that one thread takes at a time, or more where a batch would have more than MOST chunks
-MOST = 16
-PAYS = 4e6  # floating-point operations below which waking other threads costs more than it brings
+PAYS = 1e6  # floating-point operations between two barriers below which they cost more than the other threads bring
 SPINS = 2000  # looks at the counter before a waiting thread offers its processor to others
+TAKEN, DONE, COUNTERS = 0, 16, 32  # places of the two counters, apart so that they lie in different cache lines
 
 _running = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -37,19 +39,19 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=begin_anew)
 
 
-def chunk_rows(rows: int) -> int:
-    """How many rows a chunk of a batch of so many rows has."""
-    return min(rows, max(CHUNK, -(-rows // MOST)))
-
-
 def available() -> int:
     """How many threads may be used: as Numba counts them, which honours NUMBA_NUM_THREADS."""
     return numba.config.NUMBA_NUM_THREADS
 
 
-def worth(parameters: int, rows: int, chunks: int) -> int:
-    """How many threads are worth it for so many rows through so many parameters, forward and backward."""
-    return min(available(), chunks) if 6 * parameters * rows >= PAYS else 1
+def worth(operations: float, jobs: int) -> int:
+    """How many threads are worth it for so many floating-point operations in so many jobs."""
+    return max(1, min(available(), jobs)) if operations >= PAYS else 1
+
+
+def counters() -> np.ndarray:
+    """How many jobs have been taken and how many done, for one run."""
+    return np.zeros(COUNTERS, np.int64)
 
 
 @contextlib.contextmanager
@@ -71,34 +73,51 @@ def run_team(work, threads: int):
     global _pool
     if _pool is None or _pool._max_workers < threads - 1:
         _pool = ThreadPoolExecutor(threads - 1, thread_name_prefix="minidl")
-    others = [_pool.submit(work, thread, threads) for thread in range(1, threads)]
-    result = work(0, threads)
-    for other in others:
-        other.result()
-    return result
+    others = []
+    try:
+        others += [_pool.submit(work, thread, threads) for thread in range(1, threads)]
+        return work(0, threads)
+    finally:  # also after Ctrl-C, or where no further thread can be started: those that were do all the jobs
+        for other in others:
+            other.result()
 
 
 @intrinsic
-def add_atomically(typing_context, counter, value):
-    """counter[0] += value, as one step that no other thread can come between."""
+def add_atomically(typing_context, counters, place, value):
+    """counters[place] += value, as one step that no other thread can come between."""
 
     def emit(context, builder, signature, arguments):
-        pointer = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        builder.atomic_rmw("add", pointer, arguments[1], ordering="seq_cst")
+        counters, place, value = arguments
+        pointer = builder.gep(context.make_array(signature.args[0])(context, builder, counters).data, [place])
+        builder.atomic_rmw("add", pointer, value, ordering="seq_cst")
         return context.get_dummy_value()
 
-    return types.none(counter, types.int64), emit
+    return types.none(counters, types.int64, types.int64), emit
 
 
 @intrinsic
-def load_atomically(typing_context, counter):
-    """counter[0], as the other threads have left it just now."""
+def load_atomically(typing_context, counters, place):
+    """counters[place], as the other threads have left it just now."""
 
     def emit(context, builder, signature, arguments):
-        pointer = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        counters, place = arguments
+        pointer = builder.gep(context.make_array(signature.args[0])(context, builder, counters).data, [place])
         return builder.load_atomic(pointer, ordering="seq_cst", align=8)
 
-    return types.int64(counter), emit
+    return types.int64(counters, types.int64), emit
+
+
+@intrinsic
+def swap_atomically(typing_context, counters, place, expected, value):
+    """Put the value into counters[place] if the expected one is there: whether it was."""
+
+    def emit(context, builder, signature, arguments):
+        counters, place, expected, value = arguments
+        pointer = builder.gep(context.make_array(signature.args[0])(context, builder, counters).data, [place])
+        pair = builder.cmpxchg(pointer, expected, value, ordering="seq_cst", failordering="seq_cst")
+        return builder.extract_value(pair, 1)
+
+    return types.boolean(counters, types.int64, types.int64, types.int64), emit
 
 
 @intrinsic
@@ -115,11 +134,24 @@ def offer_processor(typing_context):
 
 
 @njit(cache=True)
-def wait_for_all(counter, arrivals):
-    """Count this thread in, and return once ``arrivals`` have been counted since the beginning."""
-    add_atomically(counter, 1)
+def take(counters, end, threads):
+    """The number of a job before ``end`` that nobody has taken yet, now this thread's; -1 where none is left."""
+    while True:
+        job = load_atomically(counters, TAKEN)
+        if job >= end:
+            return -1
+        if threads == 1:
+            counters[TAKEN] = job + 1
+            return job
+        if swap_atomically(counters, TAKEN, job, job + 1):
+            return job
+
+
+@njit(cache=True)
+def wait_until_done(counters, end):
+    """Return once all jobs before ``end`` are done."""
     looks = 0
-    while load_atomically(counter) < arrivals:
+    while load_atomically(counters, DONE) < end:
         looks += 1
         if looks > SPINS:
             offer_processor()

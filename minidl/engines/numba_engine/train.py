@@ -1,7 +1,14 @@
-"""Training a whole model in Numba: one compiled call runs many batches over the flat vector of parameters."""
+"""Training a whole model in Numba: one compiled call runs many batches over the flat vector of parameters.
+
+A step has two parts. In the first the batch is parted by rows: each job takes some rows forward through all layers, and
+the gradient of the loss back through them. In the second the parameters are parted: each job computes the gradient by
+some rows of one W from the whole batch, and takes the optimizer's step there while it is still in the cache. So there
+is no vector of gradients, and the threads meet twice in a step.
+"""
 
 import numpy as np
 
+from minidl import contract as c
 from minidl.contract import (
     ACTIVATION,
     ADAM,
@@ -30,13 +37,17 @@ from minidl.contract import (
 )
 from minidl.engines.numba_engine import activations, losses, optimizers, threads
 from minidl.engines.numba_engine.cache import njit
-from minidl.engines.numba_engine.dense import dense_backward_b, dense_backward_W, dense_backward_x
-from minidl.engines.numba_engine.infer import add_up, forward, penalty, places_for, targets, view
+from minidl.engines.numba_engine.dense import dense_backward_b, dense_backward_W, product
+from minidl.engines.numba_engine.gemm import ROWS, transpose
+from minidl.engines.numba_engine.infer import add_up, forward, penalty, places_for, targets
 from minidl.engines.numba_engine.normalization import normalization_backward
 from minidl.engines.numba_engine.regularization import dropout_backward, l1_backward, l2_backward
-from minidl.engines.numba_engine.threads import wait_for_all
+from minidl.engines.numba_engine.threads import DONE, add_atomically, take, wait_until_done
+from minidl.engines.numba_engine.views import matrix, vector
 
-BLOCK = 16_384  # entries of theta that are updated at a time: theta, gradient and slots of a block fit in the cache
+MOST_ROWS = 64  # of a batch in one job: what its layers hand on stays in the cache
+BLOCK = 8192  # entries of a W in one job, about: its gradient stays in the first cache until the optimizer has read it
+TOTALS = -1  # in the place of an operation: the job that adds up loss and metrics
 
 backward_activation, backward_loss = activations.backward, losses.backward
 sgd, momentum, nesterov, adam, adamw = (
@@ -51,104 +62,183 @@ class Trainer:
         self.program, self.batch_size = program, min(batch_size, len(X))
         self.X, self.y = X, y
         self.sample_weight = np.empty(0, X.dtype) if sample_weight is None else sample_weight
-        rows = self.chunk_rows = threads.chunk_rows(self.batch_size)
-        chunks = -(-self.batch_size // rows)
-        self.threads = threads.worth(program.parameters.size, self.batch_size, chunks)
+        rows = self.batch_size
+        self.threads = threads.worth(3.0 * program.parameters.size * rows, -(-rows // 8))
+        parts = -(-rows // (MOST_ROWS * self.threads)) * self.threads
+        self.job_rows = -(-rows // (4 * parts)) * 4
+        self.jobs = jobs_for(program)
+        # Planned once: nothing is allocated while batches run. All but ``own`` hold the whole batch.
         self.places, size = places_for(program, rows)
-        widest = int(max(program.table[:, INPUTS].max(), program.table[:, OUTPUTS].max()))
-        # Planned once, for each chunk its own: nothing is allocated while batches run.
-        self.x = np.empty((chunks, rows, program.inputs), X.dtype)
-        self.goal = np.empty((chunks, rows, program.outputs), X.dtype)
-        self.row_values = np.empty((chunks, rows), X.dtype)
-        self.work = np.empty((chunks, size), X.dtype)
-        self.deltas = np.empty((chunks, 2, rows * widest), X.dtype)
-        self.gradients = np.zeros((chunks, program.parameters.size), X.dtype)
+        self.slope_places, slopes = slope_places_for(program, rows)
+        self.turned_places, turned = turned_places_for(program)
+        self.x, self.goal = np.empty(rows * program.inputs, X.dtype), np.empty(rows * program.outputs, X.dtype)
+        self.work, self.slopes = np.empty(size, X.dtype), np.empty(slopes, X.dtype)
+        self.turned, self.row_values = np.empty(turned, X.dtype), np.empty(rows, X.dtype)
+        widths = program.table[:, c.OUTPUTS]
+        own = max([int((last - first) * widths[p]) for p, first, last in self.jobs if p != TOTALS], default=0)
+        self.own = np.empty((self.threads, own + int(widths.max())), X.dtype)
 
     def run(self, order, start, stop):
         """Train on the rows ``order[start:stop]``, batch by batch; the sums (contract.py) of loss and metrics."""
-        program = self.program
-        sums, counter = np.zeros((len(self.gradients), program.sums_size)), np.zeros(1, np.int64)
+        program, counters = self.program, threads.counters()
+        sums = np.zeros(program.sums_size)
 
         def work(thread, threads):
             return run_batches(
-                program.table, program.numbers, program.parameters, program.seed, program.step,
-                program.first_trainable, program.loss, program.loss_at, program.classes, program.metrics,
-                self.X, self.y, self.sample_weight, self.x, self.goal, self.row_values, self.work, self.places,
-                self.deltas, self.gradients, sums, order, start, stop, self.batch_size, self.chunk_rows,
-                program.optimizer, program.optimizer_numbers, program.theta, program.slots, thread, threads, counter,
+                program.table, program.numbers, program.parameters, program.theta, program.slots, program.seed,
+                program.step, program.first_trainable, program.loss, program.loss_at, program.classes, program.metrics,
+                program.optimizer, program.optimizer_numbers, self.X, self.y, self.sample_weight, self.x, self.goal,
+                self.row_values, self.work, self.places, self.slopes, self.slope_places, self.turned,
+                self.turned_places, self.own[thread], self.jobs, self.job_rows, sums, order, start, stop,
+                self.batch_size, counters, threads,
             )  # fmt: skip
 
+        turn_all(program.table, program.parameters, self.turned, self.turned_places)
         with threads.team(self.threads) as run:
             program.step = run(work)
-        return sums.sum(axis=0)
+        return sums
 
     def pull(self):
         """Bring the parameters and slots back to the program: here they have never left it."""
 
 
+# --- the plan of a step ---------------------------------------------------------------------------------------------
+
+
+def jobs_for(program):
+    """The jobs of a step's second part, int64 (jobs, 3): operation, first and last row of its W; the largest first.
+
+    The first rows of a W bring its bias along.
+    """
+    jobs = [(TOTALS, 0, 0)]
+    for p, row in enumerate(program.table):
+        if row[c.KIND] == c.DENSE and row[c.FIRST] < program.trainable:
+            inputs, outputs = int(row[c.INPUTS]), int(row[c.OUTPUTS])
+            block = inputs if outputs == 1 else max(1, BLOCK // (ROWS * outputs)) * ROWS
+            jobs += [(p, first, min(first + block, inputs)) for first in range(0, inputs, block)]
+    return np.array(jobs, dtype=np.int64)
+
+
+def slope_places_for(program, rows):
+    """Where the gradient by each operation's output lies, and the buffer's size: that by the input has the place before.
+
+    What only passes a gradient on does so in place; a dense layer's is kept until its W has been moved.
+    """
+    places, end = np.zeros(len(program.table) + 1, np.int64), rows * program.outputs
+    for p in range(program.loss_at - 1, -1, -1):
+        places[p] = places[p + 1]
+        if program.table[p, c.KIND] == c.DENSE and p > program.first_trainable:
+            places[p], end = end, end + rows * int(program.table[p, c.INPUTS])
+    return places, end
+
+
+def turned_places_for(program):
+    """Where the transposed W of each dense layer lies that a gradient is passed back through, and the buffer's size."""
+    places, end = np.full(len(program.table), -1, np.int64), 0
+    for p in range(program.first_trainable + 1, program.loss_at):
+        if program.table[p, c.KIND] == c.DENSE:
+            places[p], end = end, end + int(program.table[p, c.INPUTS] * program.table[p, c.OUTPUTS])
+    return places, end
+
+
+@njit(cache=True)
+def turn_all(table, parameters, turned, turned_places):
+    """Transpose every W that a gradient is passed back through."""
+    for p in range(table.shape[0]):
+        if turned_places[p] >= 0:
+            inputs, outputs = table[p, INPUTS], table[p, OUTPUTS]
+            W = matrix(parameters, table[p, FIRST], inputs, outputs)
+            transpose(W, 0, inputs, matrix(turned, turned_places[p], outputs, inputs))
+
+
+# --- the steps ------------------------------------------------------------------------------------------------------
+
+
 @njit(cache=True)
 def run_batches(
-    table, numbers, parameters, seed, step, first_trainable, loss, loss_at, classes, chosen,
-    X, y, sample_weight, x, goal, row_values, work, places, deltas, gradients, sums,
-    order, start, stop, batch_size, chunk_rows, optimizer, optimizer_numbers, theta, slots, thread, threads, counter,
+    table, numbers, parameters, theta, slots, seed, step, first_trainable, loss, loss_at, classes, chosen,
+    optimizer, optimizer_numbers, X, y, sample_weight, x, goal, row_values, work, places, slopes, slope_places,
+    turned, turned_places, own, jobs, job_rows, sums, order, start, stop, batch_size, counters, threads,
 ):  # fmt: skip
     """Train on ``order[start:stop]``; the number of optimizer steps done since the beginning.
 
-    Each of the ``threads`` calls this with its own number. They share the chunks of a batch, wait for each other,
-    share the blocks of theta, and wait again.
+    Each of the ``threads`` calls this, with ``own`` to itself. They share the jobs of a step's first part, wait until
+    all are done, and then those of the second.
     """
-    arrivals = 0
+    end = 0
     for first in range(start, stop, batch_size):
         batch = order[first : min(first + batch_size, stop)]
-        chunks = (batch.size + chunk_rows - 1) // chunk_rows
-        if thread == 0:
-            sums[0, LOSS] += batch.size * penalty(table, numbers, parameters)
-        for chunk in range(thread, chunks, threads):
-            train_chunk(
-                table, numbers, parameters, seed, step, first_trainable, loss, loss_at, classes, chosen,
-                X, y, sample_weight, x, goal, row_values, work, places, deltas, gradients, sums,
-                batch, chunk_rows, chunk,
+        begin, end = end, end + (batch.size + job_rows - 1) // job_rows
+        job = take(counters, end, threads)
+        while job >= 0:
+            if job == begin:
+                sums[LOSS] += batch.size * penalty(table, numbers, parameters)
+            from_row = (job - begin) * job_rows
+            rows = batch[from_row : from_row + job_rows]
+            forward_and_back(
+                table, numbers, parameters, seed, step, first_trainable, loss, loss_at, classes, X, y, sample_weight,
+                x, goal, work, places, slopes, slope_places, turned, turned_places, rows, from_row, batch.size,
             )  # fmt: skip
+            if threads > 1:
+                add_atomically(counters, DONE, 1)
+            job = take(counters, end, threads)
         step += 1
         if threads > 1:
-            arrivals += threads
-            wait_for_all(counter, arrivals)
-        for begin in range(thread * BLOCK, theta.size, threads * BLOCK):
-            update_block(optimizer, optimizer_numbers, theta, slots, step, gradients, chunks, begin)
+            wait_until_done(counters, end)
+        begin, end = end, end + jobs.shape[0]
+        job = take(counters, end, threads)
+        while job >= 0:
+            p, from_row, to_row = jobs[job - begin]
+            if p == TOTALS:
+                add_totals(
+                    table, loss, loss_at, chosen, goal, work, places, sample_weight, batch, row_values, sums
+                )  # fmt: skip
+            else:
+                move(
+                    table, numbers, parameters, theta, slots, step, optimizer, optimizer_numbers, x, work, places,
+                    slopes, slope_places, turned, turned_places, own, p, from_row, to_row, batch.size,
+                )  # fmt: skip
+            if threads > 1:
+                add_atomically(counters, DONE, 1)
+            job = take(counters, end, threads)
         if threads > 1:
-            arrivals += threads
-            wait_for_all(counter, arrivals)
+            wait_until_done(counters, end)
     return step
 
 
 @njit(cache=True, inline="always")
-def train_chunk(
-    table, numbers, parameters, seed, step, first_trainable, loss, loss_at, classes, chosen,
-    X, y, sample_weight, x, goal, row_values, work, places, deltas, gradients, sums, batch, chunk_rows, chunk,
+def forward_and_back(
+    table, numbers, parameters, seed, step, first_trainable, loss, loss_at, classes, X, y, sample_weight,
+    x, goal, work, places, slopes, slope_places, turned, turned_places, rows, first, batch_size,
 ):  # fmt: skip
-    """Forward, loss and backward of one chunk of a batch, into the chunk's own gradient and sums."""
-    last, first = table.shape[0], chunk * chunk_rows
-    chosen_rows = batch[first : min(first + chunk_rows, batch.size)]
-    rows, outputs = chosen_rows.size, goal.shape[2]
-    x_c, goal_c, work_c, deltas_c = x[chunk, :rows], goal[chunk, :rows], work[chunk], deltas[chunk]
-    gather(classes, X, y, chosen_rows, x_c, goal_c)
-
-    forward(table, numbers, parameters, x_c, work_c, places, True, seed, step, first)
-    given, p = view(work_c, places[loss_at], rows, outputs), view(work_c, places[last], rows, outputs)
-    add_up(loss, chosen, goal_c, given, p, sample_weight, chosen_rows, row_values[chunk, :rows], sums[chunk])
-
-    dz = view(deltas_c[0], 0, rows, outputs)
-    backward_loss(loss, goal_c, given, dz)
+    """Some rows of a batch, which begin with its row ``first``: forward, and the loss's gradient back to each layer."""
+    inputs, outputs = table[0, INPUTS], table[table.shape[0] - 1, OUTPUTS]
+    x_rows = matrix(x, first * inputs, rows.size, inputs)
+    goal_rows = matrix(goal, first * outputs, rows.size, outputs)
+    gather(classes, X, y, rows, x_rows, goal_rows)
+    forward(table, numbers, parameters, x_rows, work, places, True, seed, step, first)
+    given = matrix(work, places[loss_at] + first * outputs, rows.size, outputs)
+    dz = matrix(slopes, slope_places[loss_at] + first * outputs, rows.size, outputs)
+    backward_loss(loss, goal_rows, given, dz)
     one = dz.dtype.type(1)
-    for r in range(rows):
-        weight = sample_weight[chosen_rows[r]] if sample_weight.size > 0 else one
-        share = weight / dz.dtype.type(batch.size)
+    for r in range(rows.size):
+        weight = sample_weight[rows[r]] if sample_weight.size > 0 else one
+        share = weight / dz.dtype.type(batch_size)
         for u in range(outputs):
             dz[r, u] *= share
-    backward(
-        table, numbers, parameters, x_c, work_c, places, deltas_c, gradients[chunk], first_trainable, loss_at,
-        seed, step, first,
-    )  # fmt: skip
+    for p in range(loss_at - 1, first_trainable, -1):
+        kind, i, o = table[p, KIND], table[p, INPUTS], table[p, OUTPUTS]
+        dz = matrix(slopes, slope_places[p + 1] + first * o, rows.size, o)
+        dx = matrix(slopes, slope_places[p] + first * i, rows.size, i)
+        if kind == DENSE:
+            W_turned = matrix(turned, turned_places[p], o, i)
+            product(slopes, slope_places[p + 1] + first * o, o, 1, W_turned, dx)
+        elif kind == ACTIVATION:
+            backward_activation(table[p, WHICH], dz, matrix(work, places[p + 1] + first * o, rows.size, o), dx)
+        elif kind == NORMALIZATION:
+            normalization_backward(dz, vector(parameters, table[p, SECOND], o), dx)
+        else:
+            dropout_backward(dz, numbers[p, RATE], seed, step, table[p, WHICH], first * o, dx)
 
 
 @njit(cache=True, inline="always")
@@ -162,59 +252,62 @@ def gather(classes, X, y, rows, x_out, y_out):
 
 
 @njit(cache=True, inline="always")
-def backward(
-    table, numbers, parameters, x, work, places, deltas, gradient, first_trainable, loss_at, seed, step, first
-):  # fmt: skip
-    """From the gradient in ``deltas[0]`` by what the loss was given, back to the gradient by every parameter.
-
-    The two rows of ``deltas`` take turns: one is read, the other written. ``first`` is the row of the batch that x
-    begins with; the penalties count once for a batch, so the chunk that begins it adds them.
-    """
-    rows, here = x.shape[0], 0
-    for p in range(loss_at - 1, first_trainable - 1, -1):
-        kind, start, second = table[p, KIND], table[p, FIRST], table[p, SECOND]
-        inputs, outputs = table[p, INPUTS], table[p, OUTPUTS]
-        dz, dx = view(deltas[here], 0, rows, outputs), view(deltas[1 - here], 0, rows, inputs)
-        if kind == DENSE:
-            x_p = x if p == 0 else view(work, places[p], rows, inputs)
-            W, dW = view(parameters, start, inputs, outputs), view(gradient, start, inputs, outputs)
-            dense_backward_W(x_p, dz, dW)
-            dense_backward_b(dz, gradient[second : second + outputs])
-            if first == 0 and numbers[p, L1] != 0:
-                l1_backward(W, numbers[p, L1], dW)
-            if first == 0 and numbers[p, L2] != 0:
-                l2_backward(W, numbers[p, L2], dW)
-            if p > first_trainable:
-                dense_backward_x(dz, W, dx)
-        elif kind == ACTIVATION:
-            backward_activation(table[p, WHICH], dz, view(work, places[p + 1], rows, outputs), dx)
-        elif kind == NORMALIZATION:
-            normalization_backward(dz, parameters[second : second + outputs], dx)
-        else:
-            rate, layer = numbers[p, RATE], table[p, WHICH]
-            dropout_backward(dz, rate, seed, step, layer, first * outputs, dx)
-        here = 1 - here
+def add_totals(table, loss, loss_at, chosen, goal, work, places, sample_weight, batch, row_values, sums):
+    """Add a batch's loss and metrics to the sums."""
+    last = table.shape[0]
+    outputs = table[last - 1, OUTPUTS]
+    add_up(
+        loss, chosen, matrix(goal, 0, batch.size, outputs), matrix(work, places[loss_at], batch.size, outputs),
+        matrix(work, places[last], batch.size, outputs), sample_weight, batch, vector(row_values, 0, batch.size), sums,
+    )  # fmt: skip
 
 
 @njit(cache=True, inline="always")
-def update_block(optimizer, numbers, theta, slots, t, gradients, chunks, start):
-    """Add up the chunks' gradients for one block of theta, and take the optimizer's step there."""
-    stop = min(start + BLOCK, theta.size)
-    theta, g = theta[start:stop], gradients[0, start:stop]
-    for chunk in range(1, chunks):
-        more = gradients[chunk, start:stop]
-        for e in range(g.size):
-            g[e] += more[e]
+def move(
+    table, numbers, parameters, theta, slots, step, optimizer, optimizer_numbers, x, work, places,
+    slopes, slope_places, turned, turned_places, own, p, first, last, batch_size,
+):  # fmt: skip
+    """The gradient by the rows ``first`` to ``last`` of a dense layer's W, and the optimizer's step there."""
+    inputs, outputs, start = table[p, INPUTS], table[p, OUTPUTS], table[p, FIRST]
+    dz = matrix(slopes, slope_places[p + 1], batch_size, outputs)
+    x_p, x_start = (x, 0) if p == 0 else (work, places[p])
+    dW = matrix(own, 0, last - first, outputs)
+    if outputs == 1:
+        dense_backward_W(matrix(x_p, x_start, batch_size, inputs), dz, dW)
+    else:
+        product(x_p, x_start + first, 1, inputs, dz, dW)
+    begin, size = start + first * outputs, (last - first) * outputs
+    if numbers[p, L1] != 0:
+        l1_backward(vector(parameters, begin, size), numbers[p, L1], vector(own, 0, size))
+    if numbers[p, L2] != 0:
+        l2_backward(vector(parameters, begin, size), numbers[p, L2], vector(own, 0, size))
+    update(optimizer, optimizer_numbers, theta, slots, step, vector(own, 0, size), begin)
+    if turned_places[p] >= 0:
+        W = matrix(parameters, start, inputs, outputs)
+        transpose(W, first, last, matrix(turned, turned_places[p], outputs, inputs))
+    if first == 0 and table[p, SECOND] < theta.size:
+        db = vector(own, size, outputs)
+        dense_backward_b(dz, db)
+        update(optimizer, optimizer_numbers, theta, slots, step, db, table[p, SECOND])
+
+
+@njit(cache=True, inline="always")
+def update(optimizer, numbers, theta, slots, t, g, begin):
+    """The optimizer's step where the gradient g belongs, from ``begin`` on."""
+    theta = vector(theta, begin, g.size)
     rate, mu = numbers[LEARNING_RATE], numbers[MOMENTUM_RATE]
     beta_1, beta_2, epsilon = numbers[BETA_1], numbers[BETA_2], numbers[EPSILON]
     if optimizer == SGD:
         sgd(theta, g, rate)
-    elif optimizer == MOMENTUM:
-        momentum(theta, g, slots[0, start:stop], rate, mu)
+        return
+    first = vector(slots.reshape(-1), begin, g.size)
+    if optimizer == MOMENTUM:
+        momentum(theta, g, first, rate, mu)
     elif optimizer == NESTEROV:
-        nesterov(theta, g, slots[0, start:stop], rate, mu)
-    elif optimizer == ADAM:
-        adam(theta, g, slots[0, start:stop], slots[1, start:stop], t, rate, beta_1, beta_2, epsilon)
-    elif optimizer == ADAMW:
-        decay = numbers[WEIGHT_DECAY]
-        adamw(theta, g, slots[0, start:stop], slots[1, start:stop], t, rate, beta_1, beta_2, epsilon, decay)
+        nesterov(theta, g, first, rate, mu)
+    else:
+        second = vector(slots.reshape(-1), slots.shape[1] + begin, g.size)
+        if optimizer == ADAM:
+            adam(theta, g, first, second, t, rate, beta_1, beta_2, epsilon)
+        elif optimizer == ADAMW:
+            adamw(theta, g, first, second, t, rate, beta_1, beta_2, epsilon, numbers[WEIGHT_DECAY])

@@ -1,0 +1,50 @@
+"""Matrices and vectors that are views into one flat buffer, made without counting references.
+
+Each of Numba's own slices counts references to its buffer, atomically, when it is made and when it is dropped; in a
+network of ten units that takes longer than the arithmetic. The buffers here outlive their views: they are arguments
+of the compiled call that makes them.
+"""
+
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
+
+
+def make_view(context, builder, kind, buffer_type, buffer, start, shape):
+    """An array of this kind and shape whose first entry is the buffer's entry ``start``."""
+    size = context.get_abi_sizeof(context.get_value_type(kind.dtype))
+    steps = [context.get_constant(types.intp, size)]
+    for length in reversed(shape[1:]):
+        steps.insert(0, builder.mul(steps[0], length))
+    data = context.make_array(buffer_type)(context, builder, buffer).data
+    view = context.make_array(kind)(context, builder)
+    populate_array(
+        view, builder.gep(data, [start]), cgutils.pack_array(builder, shape), cgutils.pack_array(builder, steps),
+        context.get_constant(types.intp, size), None,
+    )  # fmt: skip
+    return view._getvalue()
+
+
+@intrinsic
+def matrix(typing_context, buffer, start, rows, columns):
+    """buffer[start : start + rows * columns] as (rows, columns)."""
+    kind, size = types.Array(buffer.dtype, 2, "C"), types.intp
+
+    def emit(context, builder, signature, arguments):
+        array, begin, *shape = arguments
+        return make_view(context, builder, kind, signature.args[0], array, begin, shape)
+
+    return kind(buffer, size, size, size), emit
+
+
+@intrinsic
+def vector(typing_context, buffer, start, length):
+    """buffer[start : start + length]."""
+    kind, size = types.Array(buffer.dtype, 1, "C"), types.intp
+
+    def emit(context, builder, signature, arguments):
+        array, begin, entries = arguments
+        return make_view(context, builder, kind, signature.args[0], array, begin, [entries])
+
+    return kind(buffer, size, size), emit
