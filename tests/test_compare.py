@@ -165,7 +165,7 @@ def test_wrong_usage(arguments, sentence, capsys):
         ({"b": ["x", *range(39)]}, "column 'b' of 'data.csv' holds text, 'x' in row 1"),
         ({"b": [1, 2, "", *range(37)]}, "column 'b' of 'data.csv' has no value in row 3"),
         ({"b": [1, "1e300", *range(38)]}, "column 'b' of 'data.csv' holds 1e+300 in row 2"),
-        ({"b": ["?"] * 40}, "column 'b' of 'data.csv' has no value in row 1 below the header; fill it in, or drop"),
+        ({"b": ["?"] * 40}, "column 'b' of 'data.csv' has no value in row 1 below the header; fill it in, or leave"),
     ],
 )
 def test_data_that_will_not_do(columns, sentence, tmp_path, monkeypatch, capsys):

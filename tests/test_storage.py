@@ -393,7 +393,7 @@ def test_schema_is_kept(tmp_path):
         ({"columns": 3}, "no schema of a table"),
         ({"columns": []}, "has 0 features, but the model takes 3"),
         ({"columns": SCHEMA.to_dict()["columns"] * 2}, "no schema of a table"),
-        ({"target": {"name": "kind", "task": "binary", "classes": "ab"}}, "no list of different entries"),
+        ({"target": {"name": "kind", "task": "binary", "classes": "ab"}}, "'ab' is no list"),
         ({"target": {"name": "kind", "task": "regression", "classes": ["a"]}}, "a regression target with 1 classes"),
     ],
 )
