@@ -1,8 +1,8 @@
 """The CuPy engine where it cannot run: what is said, that nothing imports CuPy unasked, and what CuPy must provide."""
 
-import os
 import ast
 import inspect
+import os
 import subprocess
 import sys
 import tomllib

@@ -117,7 +117,7 @@ def read_csv(
         drop = [column for column in schema.left_out if column in columns]
         if schema.target is not None and schema.target.name not in (target, None) and schema.target.name in columns:
             drop.append(schema.target.name)
-    frames = without(frames, drop, rows=missing == "drop")
+    frames = without(frames, drop, missing == "drop", source.name)
     if schema is None:
         features = [column for column in columns if column != target and column not in drop]
         if not features:
@@ -134,9 +134,6 @@ def read_csv(
         X.append(schema.encode(table, source.name))
         if target is not None:
             y.append(schema.encode_target(table[target], source.name))
-    if not X:
-        dropped = " without missing values" if missing == "drop" else ""
-        raise ValueError(f"{source.name} has no rows{dropped} below its header")
     return Table(np.concatenate(X), np.concatenate(y) if y else None, schema)
 
 
@@ -151,15 +148,19 @@ def read_chunks(path: str | Path | Source, schema: Schema) -> Iterator[np.ndarra
         yield schema.encode(table, source.name)
 
 
-def without(frames: Frames, columns: list[str], rows: bool) -> Frames:
-    """The same without these columns, and with ``rows`` without the rows in which a cell is missing."""
+def without(frames: Frames, columns: list[str], incomplete: bool, name: str) -> Frames:
+    """The same without these columns, and where asked without the ``incomplete`` rows; ValueError if none are left."""
 
     def less(texts: set[str]) -> Iterator[pd.DataFrame]:
+        rows = 0
         for table in frames(texts):
             table = table.drop(columns=columns)
-            table = table.dropna() if rows else table
+            table = table.dropna() if incomplete else table
+            rows += len(table)
             if len(table):
                 yield table
+        if rows == 0:
+            raise ValueError(f"{name} has no rows{' without missing values' if incomplete else ''} below its header")
 
     return less
 
