@@ -95,7 +95,7 @@ def log_float32(x):
     p = p * square + np.float32(2 / 3)
     n = np.float32(e)
     log_x = n * LN2_HIGH + (n * LN2_LOW + (p * (square * s) + (s + s)))
-    return log_x if x < INFINITY else x  # the bits of infinity and NaN mean something else; both are their own logarithm
+    return log_x if x < INFINITY else x  # the bits of infinity and NaN mean something else; each is its own logarithm
 
 
 def exp(x):
