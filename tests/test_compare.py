@@ -147,6 +147,7 @@ def test_own_data_on_one_engine(tmp_path, few_operations, capsys):
         (["--seed", "-1"], "must be at least 0"),
         (["--engines", "numpy,nunba"], "unknown engine 'nunba'; did you mean 'numba'?"),
         (["--epoch", "3"], "'--epoch'; did you mean '--epochs'?"),
+        (["--data", "x.csv"], "unexpected argument '--data'; did you mean '--task'?"),
         (["--target", "label"], "no DATA.csv is given"),
         (["--labels", "labels.csv"], "no DATA.csv is given"),
     ],
