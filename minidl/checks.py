@@ -11,7 +11,9 @@ import numpy as np
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """A hint for an unknown name: the nearest known one, else all of them."""
+    """A hint for an unknown name: the nearest known one, else all of them; for an uncalled class, how to call it."""
+    if callable(name) and getattr(name, "__module__", "").startswith("minidl."):
+        return f"write {name.__name__}()"
     known = list(known)
     near = difflib.get_close_matches(str(name).lower(), known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(map(repr, known))}"
