@@ -144,6 +144,8 @@ class Sequential:
     ) -> None:
         """Choose how to train: an optimizer, a loss, metrics to watch, the engine, and float32 or float64.
 
+        A metric that is named twice, as in ``["mae", "mae"]``, is counted once.
+
         Weights stay; what an optimizer remembered is forgotten; changes of ``layer.trainable`` take effect. Raises
         ValueError for unknown names, RuntimeError for an engine that cannot run here; the model is then as before.
         """
@@ -253,10 +255,11 @@ class Sequential:
         for layer in fresh:
             if layer is not self.layers[0]:
                 raise RuntimeError(f"the layer {layer.name!r} is not the first one; call its adapt before fit")
+        found = [layer.statistics(X, self._dtype) for layer in fresh]  # refused before anything is changed
         if not self.built:
             self._build(X.shape[1])
-        for layer in fresh:
-            layer.adapt(X)
+        for layer, statistics in zip(fresh, found, strict=True):
+            layer.take(statistics)
 
     def train_on_batch(self, x: object, y: object, sample_weight: object = None) -> float | list[float]:
         """One step on these rows as one batch: the loss before it, or [loss, *metrics]."""
