@@ -109,6 +109,12 @@ class Dense(Layer):
     """
 
     arrays = ("W", "b")
+    units: int
+    activation: str
+    use_bias: bool
+    kernel_regularizer: regularizers.L1L2
+    W: np.ndarray
+    b: np.ndarray
 
     def __init__(
         self,
@@ -173,6 +179,8 @@ class Normalization(Layer):
     """
 
     arrays = ("mean", "variance")
+    mean: np.ndarray
+    variance: np.ndarray
 
     def __init__(
         self, input_shape: tuple[int, ...] | None = None, trainable: bool = True, name: str | None = None
@@ -226,7 +234,7 @@ class Normalization(Layer):
         return [(c.NORMALIZATION, 0, self.inputs, self.inputs, first, second, 0, 0, 0)]
 
 
-def activation_name(activation: object) -> str:
+def activation_name(activation: Any) -> str:
     """The name of an activation, given by name or as a function of an engine; ValueError for any other."""
     if activation is None:
         return "linear"
