@@ -9,12 +9,13 @@ from os import PathLike
 import numpy as np
 
 from minidl import callbacks as callbacks_
-from minidl import checks, evaluation, losses, metrics, optimizers, seeds, training
+from minidl import checks, evaluation, losses, optimizers, seeds, training
 from minidl import contract as c
 from minidl.data.schema import Schema, arrange, schema_of
 from minidl.data.tables import Table
-from minidl.engines import get_engine, why_not
+from minidl.engines import Engine, get_engine, why_not
 from minidl.layers import Dense, Layer, Normalization, fill
+from minidl.metrics import Metric
 from minidl.program import Program, bind, flatten
 from minidl.progress import resolve
 
@@ -41,10 +42,10 @@ class Sequential:
         self._draw_weights = seeds.stream(self.seed, seeds.WEIGHTS)
         self._shuffle = seeds.stream(self.seed, seeds.SHUFFLING)
         self._program: Program | None = None
-        self._engine = None
+        self._engine: Engine | None = None
         self._dtype = np.dtype(np.float32)
         self._optimizer: optimizers.Optimizer | None = None
-        self._metrics: list[metrics.Metric] = []
+        self._metrics: list[Metric] = []
         if not isinstance(layers, list | tuple | None):
             raise TypeError(f"layers must be a list of layers, not {checks.shown(layers)}")
         for layer in layers or []:
@@ -94,7 +95,7 @@ class Sequential:
         return self._optimizer
 
     @property
-    def metrics(self) -> list[metrics.Metric]:
+    def metrics(self) -> list[Metric]:
         """The metrics that ``compile`` was given."""
         return list(self._metrics)
 
@@ -121,7 +122,7 @@ class Sequential:
             program.optimizer = self._optimizer.code
             program.slots = np.zeros((self._optimizer.slots, program.theta.size), self._dtype)
 
-    def _check_outputs(self, loss: losses.Loss, chosen: list[metrics.Metric]) -> None:
+    def _check_outputs(self, loss: losses.Loss, chosen: list[Metric]) -> None:
         if isinstance(loss, losses.CategoricalCrossentropy) and self._outputs() < 2:
             raise ValueError(
                 f"{loss.name} chooses between classes and needs 2 outputs or more, but the model has 1; for one "
@@ -131,7 +132,7 @@ class Sequential:
         if any(metric.code == c.AUC for metric in chosen) and ends not in ("sigmoid", "softmax"):
             raise ValueError("the metric 'auc' needs outputs in [0, 1]: end the model in a sigmoid or softmax")
 
-    def _running_engine(self):
+    def _running_engine(self) -> Engine:
         if self._engine is None:
             self._engine = choose_engine("auto")
         return self._engine
@@ -148,6 +149,8 @@ class Sequential:
         dtype: str = "float32",
     ) -> None:
         """Choose how to train: an optimizer, a loss, metrics to watch, the engine, and float32 or float64.
+
+        A metric that is named twice, as in ``["mae", "mae"]``, is counted once.
 
         Weights stay; what an optimizer remembered is forgotten; changes of ``layer.trainable`` take effect. Raises
         ValueError for unknown names, RuntimeError for an engine that cannot run here; the model is then as before.
@@ -174,7 +177,7 @@ class Sequential:
         verbose: str | int = "auto",
         callbacks: list[callbacks_.Callback] | None = None,
         validation_split: float = 0.0,
-        validation_data: tuple | None = None,
+        validation_data: tuple | list | Table | None = None,
         shuffle: bool = True,
         class_weight: dict[int, float] | None = None,
         sample_weight: object = None,
@@ -255,10 +258,11 @@ class Sequential:
         for layer in fresh:
             if layer is not self.layers[0]:
                 raise RuntimeError(f"the layer {layer.name!r} is not the first one; call its adapt before fit")
+        found = [layer.statistics(X, self._dtype) for layer in fresh]  # refused before anything is changed
         if not self.built:
             self._build(X.shape[1])
-        for layer in fresh:
-            layer.adapt(X)
+        for layer, statistics in zip(fresh, found, strict=True):
+            layer.take(statistics)
 
     def train_on_batch(self, x: object, y: object = None, sample_weight: object = None) -> float | list[float]:
         """One step on these rows as one batch: the loss before it, or [loss, *metrics]."""
@@ -456,7 +460,7 @@ def free_name(layer: Layer, taken: set[str]) -> str:
     return next(name for name in (kind, *(f"{kind}_{n}" for n in range(1, len(taken) + 1))) if name not in taken)
 
 
-def choose_engine(name: str):
+def choose_engine(name: str) -> Engine:
     """``get_engine``, with a warning where "auto" has to do without Numba."""
     engine = get_engine(name)
     if name == "auto" and engine.name == "numpy":

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import numbers
 import sys
 import time
+
+import numpy as np
 
 from minidl.checks import shown
 
@@ -14,7 +17,7 @@ def resolve(verbose: object) -> int:
     if isinstance(verbose, str) and verbose == "auto":
         notebook = "ipykernel" in sys.modules and importlib.util.find_spec("ipywidgets") is not None
         return 1 if sys.stdout.isatty() or notebook else 2
-    if isinstance(verbose, bool | int) and verbose in (0, 1, 2):
+    if isinstance(verbose, numbers.Integral | np.bool_) and verbose in (0, 1, 2):
         return int(verbose)
     raise ValueError(f"verbose must be 'auto', 0, 1 or 2, not {shown(verbose)}")
 

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return OK
     if unknown:
-        known = [f"--{name.replace('_', '-')}" for name in vars(options)]
+        known = list(commands[options.command]._option_string_actions)
         hint = f"; {nearest(unknown[0], known)}" if unknown[0].startswith("-") else ""
         commands[options.command].error(f"unexpected argument {unknown[0]!r}{hint}")
     stdout, sys.stdout = sys.stdout, Tolerant(sys.stdout)

@@ -16,6 +16,7 @@ import numpy as np
 from minidl import Adam, Callback, Sequential, data, task
 from minidl.bench import machine, operations, timing
 from minidl.checks import listed
+from minidl.compare import MODEL_TIMES
 from minidl.contract import OPERATIONS
 from minidl.data import Table, Target
 from minidl.data.text import Source
@@ -24,8 +25,7 @@ from minidl.engines import ENGINES, get_engine, why_not
 CURVE_TOLERANCE = 1e-4
 TEST_SIZE = 0.25
 BUDGETS = {"epoch": 2.0, "one_row": 1.0, "test_set": 1.0, "operation": 0.2}  # seconds of timing, all engines together
-# What is timed of the whole network, and the engine's entry that gets its median.
-SUMMARIES = {"epoch": "epoch_seconds", "one_row": "predict_seconds", "test_set": "predict_test_set_seconds"}
+SUMMARIES = {what: summary for what, _, summary in MODEL_TIMES}
 UNITS = {"ulp": "ulp", "product": "u |A||B|", "relative": "u max|C|"}
 
 
@@ -128,8 +128,11 @@ def compare(settings: Settings, given: Data, engines: list[str], reasons: dict[s
     except KeyboardInterrupt:
         report["interrupted"] = True
         for name in engines:
-            if name not in models:
-                report["engines"][name]["reason"] = "interrupted before its training had finished"
+            entry = report["engines"][name]
+            if not entry["finished"]:
+                done = len(entry["history"].get("loss", []))
+                when = f"after {done} of {settings.epochs} epochs" if done else "before its training had finished"
+                entry["reason"] = f"interrupted {when}"
     return report
 
 
@@ -156,6 +159,7 @@ def outline(settings: Settings, given: Data, engines: list[str], reasons: dict[s
             name: {
                 "available": not reasons[name],
                 "reason": reasons[name] or ("" if name in engines else "not asked for"),
+                "finished": False,
                 **dict.fromkeys(numbers),
                 "metrics": {given.metric: None},
                 "history": {},
@@ -178,7 +182,10 @@ def build(settings: Settings, given: Data, engine: str) -> Sequential:
 
 
 def train(settings: Settings, given: Data, name: str, report: dict, stages: Stages) -> Sequential:
-    """Train and test on one engine; its first call, which compiles, is made and timed on a model of its own."""
+    """Train and test on one engine; its first call, which compiles, is made and timed on a model of its own.
+
+    Where Ctrl-C ends the training, the epochs done and the test of the network as it is then are in the report.
+    """
     entry = report["engines"][name]
 
     def first_call() -> None:
@@ -194,19 +201,30 @@ def train(settings: Settings, given: Data, name: str, report: dict, stages: Stag
     model = build(settings, given, name)
     with stages(f"{name}: training", settings.epochs) as advance:
         calls = [AfterEpoch(advance)]
-        model.fit(
-            given.rows.X, given.rows.y, settings.batch_size, settings.epochs, verbose=0, callbacks=calls,
-            sample_weight=given.weights,
-        )  # fmt: skip
+        try:
+            model.fit(
+                given.rows.X, given.rows.y, settings.batch_size, settings.epochs, verbose=0, callbacks=calls,
+                sample_weight=given.weights,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            if model.history is not None and model.history.epoch:
+                put_in(entry, model, given)
+            raise
     finite = np.isfinite(model.history.history["loss"])
     if not finite.all():
         raise ValueError(
             f"the training diverged: the loss of {name} is no finite number in epoch {finite.argmin() + 1}; "
             "try a smaller --learning-rate"
         )
-    entry["history"] = model.history.history
-    entry["loss"], entry["metrics"][given.metric] = model.evaluate(given.held_out.X, given.held_out.y)
+    put_in(entry, model, given)
+    entry["finished"] = True
     return model
+
+
+def put_in(entry: dict, model: Sequential, given: Data) -> None:
+    """Put the history of a model and how good it is on the rows held out into an engine's entry."""
+    entry["loss"], entry["metrics"][given.metric] = model.evaluate(given.held_out.X, given.held_out.y)
+    entry["history"] = model.history.history
 
 
 class AfterEpoch(Callback):
