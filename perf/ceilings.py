@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from minidl.bench import ceilings, machine, pictures
-from minidl.plots import png
+from minidl.bench import ceilings, machine
 from perf import results_file
 
 SECONDS = 15.0  # for all measurements together
@@ -17,6 +16,9 @@ def warn_if_busy() -> None:
 
 
 def main() -> None:
+    from minidl.bench import pictures
+    from minidl.plots import png
+
     warn_if_busy()
     print("measuring the most this machine can do, each the best of many short runs")
     found = ceilings.measure(SECONDS, progress=lambda line: print(line, flush=True), again=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from minidl.bench import ceilings, ladders, machine, pictures
+from minidl.bench import ceilings, ladders, machine
 from minidl.checks import number
-from minidl.plots import png
 from perf import results_file
 from perf.ceilings import warn_if_busy
 
@@ -34,6 +33,9 @@ def main(names: list[str], seconds: float) -> None:
 
 def show(climb: ladders.Climb, limits: ceilings.Ceilings) -> None:
     """Print it, and keep it as JSON and as a picture."""
+    from minidl.bench import pictures
+    from minidl.plots import png
+
     print(climb)
     name = f"ladder-{climb.ladder}"
     content = {"machine": machine.facts(), "ceilings": limits.to_dict(), "climb": climb.to_dict()}

@@ -18,8 +18,8 @@ from minidl.bench import timing
 from minidl.bench.ceilings import ONE, Ceilings
 
 BUDGET_SECONDS = 10.0
-PAYS = 1.05  # so many times faster at least: what comes before a rung, and where its arrays lie, can make a few percent
-HEAD = ("rung", "cores", "median", "quartiles", "rate", "of ceiling", "over the rung before", "over the first", "")
+PAYS = 1.1  # times faster at least: which rung ran before it, and where its arrays lie, can make a few percent
+WIDE = 100  # columns of a terminal from which on the quartiles find room
 
 
 @dataclass(frozen=True)
@@ -141,14 +141,21 @@ class Climb(display.Shown):
         """Everything as JSON has it."""
         return asdict(self)
 
+    def head(self) -> list[str]:
+        """What the table's columns are called."""
+        return ["rung", "cores", "median", "quartiles", self.unit, "of ceiling", "over before", "over first"]
+
     def lines(self) -> list[list[str]]:
         """The table's cells, one list for each rung."""
-        return [line_of(step, self.unit) for step in self.steps]
+        return [line_of(step) for step in self.steps]
 
     def notes(self) -> list[str]:
         """What there is to say below the table, one sentence a line."""
+        aside = [f"{step.name}: a yardstick beside the ladder, no rung of it." for step in self.steps if step.aside]
         parts = [f"{step.name}: tried on {of_rows(step.rows)}." for step in self.steps if step.rows]
-        return [f"The ceiling is {self.limit}, of one core or of all.", *parts]
+        remarks = [f"{step.name}: {step.remark}." for step in self.steps if step.remark]
+        ceiling = f"The ceiling is {self.limit}, of as many cores; over before and over first are ratios of rates."
+        return [ceiling, *aside, *parts, *remarks]
 
     def __rich_console__(self, console: object, options: object) -> Iterable[object]:
         from rich import box
@@ -157,10 +164,12 @@ class Climb(display.Shown):
 
         yield Text(f"{self.title}: {self.problem}", "bold")
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-        for head in HEAD:
-            table.add_column(head, justify="left" if head in ("rung", "") else "right", overflow="fold")
+        chosen = [place for place, head in enumerate(self.head()) if options.max_width >= WIDE or head != "quartiles"]
+        for place in chosen:
+            head = self.head()[place].replace(" ", "\n")
+            table.add_column(head, justify="left" if place == 0 else "right", no_wrap=True)
         for line in self.lines():
-            table.add_row(*map(Text, line))
+            table.add_row(*(Text(line[place]) for place in chosen))
         yield table
         yield from (Text(note, "dim") for note in self.notes())
 
@@ -170,22 +179,13 @@ class Climb(display.Shown):
             for step, line in zip(self.steps, self.lines(), strict=True)
         ]
         notes = "".join(f'<p class="soft">{escape(note)}</p>' for note in self.notes())
-        title = f"<h3>{escape(self.title)}: {escape(self.problem)}</h3>"
-        return title + display.table(list(HEAD), body, text=(0, len(HEAD) - 1)) + notes
+        return f"<h3>{escape(self.title)}: {escape(self.problem)}</h3>{display.table(self.head(), body)}{notes}"
 
 
-def line_of(step: Step, unit: str) -> list[str]:
+def line_of(step: Step) -> list[str]:
     ratios = ["" if ratio is None else times(ratio.value) for ratio in (step.over_before, step.over_first)]
-    return [
-        step.name + (" (a yardstick)" if step.aside else ""),
-        step.cores,
-        duration(step.seconds),
-        f"{duration(step.low)} to {duration(step.high)}",
-        f"{step.rate:.3g} {unit}",
-        percent(step.share),
-        *ratios,
-        step.remark,
-    ]
+    quartiles = f"{duration(step.low)} to {duration(step.high)}"
+    return [step.name, step.cores, duration(step.seconds), quartiles, f"{step.rate:.3g}", percent(step.share), *ratios]
 
 
 def times(ratio: float) -> str:
@@ -287,4 +287,6 @@ def remark(over_before: timing.Ratio | None) -> str:
     """Whether the rung pays, where it does not: by the interval too, since a median alone tells chance as a gain."""
     if over_before is None or (over_before.value >= PAYS and over_before.low > 1):
         return ""
-    return "does not pay: slower" if over_before.high < 1 else "does not pay: no clear difference"
+    if over_before.high < 1:
+        return "does not pay here, it is slower"
+    return f"does not pay here, {'it gains next to nothing' if over_before.low > 1 else 'there is no clear difference'}"
