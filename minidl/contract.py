@@ -4,6 +4,7 @@ Shapes, everywhere: ``n`` rows in the batch, ``i`` inputs, ``o`` outputs (units,
 Arrays are float32 or float64, one dtype per call, C-contiguous; results have the same dtype. Operations allocate their
 result unless ``out=`` is given; optimizers change ``theta`` and their slots in place, since that is what they are for.
 A backward operation takes the gradient of the loss by the operation's output and returns it by the input.
+NaN passes through activations, losses, penalties and all their backwards: clipping, signs and slopes keep it.
 
 Dropout masks. ``keep[r, k]`` of the layer ``layer`` at the training step ``step`` (both from 0) with ``seed`` comes
 from one counter-based generator, the same bits in every engine, in unsigned 64-bit arithmetic that wraps around:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -36,6 +38,11 @@ class Engine:
         if name == "cupy":
             device = importlib.import_module(f"{package}.device")
             self.to_device, self.to_host, self.synchronize = device.to_device, device.to_host, device.synchronize
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, operation: str) -> Callable[..., Any]:
+            """Every operation of the contract."""
 
     def to_device(self, array: np.ndarray) -> np.ndarray:
         """The engine's array for a NumPy array."""

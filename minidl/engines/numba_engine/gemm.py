@@ -12,9 +12,9 @@ where it stays while the tiles below read it again.
 Ragged edges. Rows that are left over go into lower tiles. Columns that are left over, fewer than a vector has numbers,
 are loaded and stored through a mask. A product of few rows goes through tiles that are wider instead of higher.
 
-No packing. Libraries copy B into panels first, so that a tile reads one stretch of memory. Measured here it did not pay:
-with rows of 256 numbers the tiles run at 97% of the processor's peak as they are, and W changes at every step of a
-training. What is copied is the transposed W of dX = dZ W': see ``transpose``.
+No packing. Libraries copy B into panels first, so that a tile reads one stretch of memory. Measured here it did not
+pay: with rows of 256 numbers the tiles run at 97% of the processor's peak as they are, and W changes at every step of
+a training. What is copied is the transposed W of dX = dZ W': see ``transpose``.
 """
 
 from llvmlite import ir
@@ -23,8 +23,10 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from minidl.engines.numba_engine.cache import njit
-from minidl.engines.numba_engine.processor import FUSED, ROWS, VECTOR_BYTES
+from minidl.engines.numba_engine.processor import host
 
+VECTOR_BYTES, FUSED = host().vector_bytes, host().fused
+ROWS = 12 if host().registers == 32 else 6 if FUSED else 4  # of the highest tile: with B and A it fills the registers
 DEPTH = 256  # steps at a time
 
 
@@ -149,7 +151,8 @@ tile_one, tile_one_last, tile_one_wide = make_tile(1, 2), make_tile(1, 1, masked
 def add_product(C, A, a_start, a_row, a_column, B):
     """C += A B for C (m, o) and B (d, o), contiguous; A is flat, its entry (r, k) is A[a_start + r a_row + k a_column].
 
-    Each entry's sum is taken in the order of k, whatever the shapes: parting a product by rows or columns changes no bit.
+    Each entry's sum is taken in the order of k, whatever the shapes: parting a product by rows or columns changes no
+    bit.
     """
     m, o, d = C.shape[0], C.shape[1], B.shape[0]
     c, b = C.reshape(-1), B.reshape(-1)

@@ -1,35 +1,64 @@
-"""What the processor can do: how wide its vectors are, and how large a tile of sums its registers hold."""
+"""What the processor that Numba compiles for can do: its vectors, fused multiply-adds and products of int8.
 
-import platform
+LLVM's lists of features say what a processor has beyond its name, and ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` may
+change both. So the compiler itself is asked: a few vectors are added and multiplied, and the machine code is read.
+"""
 
-from numba import config
-from numba.core import codegen
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+PROBE = """
+define <16 x float> @sum(<16 x float> %a, <16 x float> %b) {
+  %c = fadd <16 x float> %a, %b
+  ret <16 x float> %c
+}
+declare <4 x float> @llvm.fma.v4f32(<4 x float>, <4 x float>, <4 x float>)
+define <4 x float> @product(<4 x float> %a, <4 x float> %b, <4 x float> %c) {
+  %d = call <4 x float> @llvm.fma.v4f32(<4 x float> %a, <4 x float> %b, <4 x float> %c)
+  ret <4 x float> %d
+}
+"""
 
 
-def features() -> set[str]:
-    """What Numba compiles for: NUMBA_CPU_FEATURES where it is set, else the host's own, by LLVM's names.
+@dataclass(frozen=True)
+class Target:
+    """A processor as the kernels see it.
 
-    Empty for a processor that LLVM does not know; what every processor of its kind has is then used.
+    registers: how many vectors it can hold; fused: whether a multiply-add is one instruction; int8: LLVM's name of the
+    instruction that adds products of int8 to int32, or "" where there is none.
     """
-    try:
-        listed = config.CPU_FEATURES if config.CPU_FEATURES is not None else codegen.get_host_cpu_features()
-    except RuntimeError:
-        return set()
-    return {name[1:] for name in listed.split(",") if name.startswith("+")}
+
+    vector_bytes: int
+    registers: int
+    fused: bool
+    int8: str
 
 
-def registers(found: set[str], machine: str) -> tuple[int, int, bool]:
-    """(bytes in a vector register, rows of a tile, whether a multiplication and an addition can be one operation).
+@cache
+def host() -> Target:
+    """The processor that Numba compiles for in this process."""
+    from numba.core.registry import cpu_target
 
-    A tile of ``rows`` by two vectors, two vectors of B and one of A fill the registers that there are.
-    """
-    if "avx512f" in found:
-        return 64, 12, True  # 32 registers
-    if {"avx2", "fma"} <= found:
-        return 32, 6, True  # 16 registers
-    if machine in ("aarch64", "arm64"):
-        return 16, 12, True  # 32 registers
-    return 16, 4, False  # any other has at least eight or sixteen that can be used so
+    return ask(*cpu_target.target_context.codegen().magic_tuple())
 
 
-VECTOR_BYTES, ROWS, FUSED = registers(features(), platform.machine())
+def ask(triple: str, name: str, features: str) -> Target:
+    """The target of this triple, name and features, as LLVM writes them."""
+    from llvmlite import binding
+
+    machine = binding.Target.from_triple(triple).create_target_machine(cpu=name, features=features)
+    code = machine.emit_assembly(binding.parse_assembly(PROBE))
+    vector_bytes = 64 if "zmm" in code else 32 if "ymm" in code else 16
+    registers = 32 if vector_bytes == 64 or triple.startswith(("aarch64", "arm64")) else 16
+    return Target(vector_bytes, registers, "fmaf" not in code, int8_products(features.split(","), vector_bytes))
+
+
+def int8_products(features: list[str], vector_bytes: int) -> str:
+    """The instruction for int8. Only what is named is used: LLVM ends the process where it has to guess."""
+    if vector_bytes == 64 and "+avx512vnni" in features:
+        return "llvm.x86.avx512.vpdpbusd.512"
+    if vector_bytes == 32 and ("+avxvnni" in features or {"+avx512vnni", "+avx512vl"} <= set(features)):
+        return "llvm.x86.avx512.vpdpbusd.256"
+    return "llvm.aarch64.neon.sdot.v4i32.v16i8" if "+dotprod" in features else ""

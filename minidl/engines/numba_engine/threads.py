@@ -23,7 +23,7 @@ from minidl.engines.numba_engine.cache import njit
 
 PAYS = 1e6  # floating-point operations between two barriers below which they cost more than the other threads bring
 SPINS = 2000  # looks at the counter before a waiting thread offers its processor to others
-TAKEN, DONE, COUNTERS = 0, 16, 32  # places of the two counters, apart so that they lie in different cache lines
+TAKEN, DONE, STEP, COUNTERS = 0, 16, 32, 48  # places of the counters, apart so that they lie in different cache lines
 
 _running = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -50,7 +50,7 @@ def worth(operations: float, jobs: int) -> int:
 
 
 def counters() -> np.ndarray:
-    """How many jobs have been taken and how many done, for one run."""
+    """For one run: how many jobs have been taken, how many are done, and at its end the optimizer's steps."""
     return np.zeros(COUNTERS, np.int64)
 
 
@@ -75,7 +75,8 @@ def run_team(work, threads: int):
         _pool = ThreadPoolExecutor(threads - 1, thread_name_prefix="minidl")
     others = []
     try:
-        others += [_pool.submit(work, thread, threads) for thread in range(1, threads)]
+        for thread in range(1, threads):
+            others.append(_pool.submit(work, thread, threads))
         return work(0, threads)
     finally:  # also after Ctrl-C, or where no further thread can be started: those that were do all the jobs
         for other in others:

@@ -42,7 +42,7 @@ from minidl.engines.numba_engine.gemm import ROWS, transpose
 from minidl.engines.numba_engine.infer import add_up, forward, penalty, places_for, targets
 from minidl.engines.numba_engine.normalization import normalization_backward
 from minidl.engines.numba_engine.regularization import dropout_backward, l1_backward, l2_backward
-from minidl.engines.numba_engine.threads import DONE, add_atomically, take, wait_until_done
+from minidl.engines.numba_engine.threads import DONE, STEP, add_atomically, take, wait_until_done
 from minidl.engines.numba_engine.views import matrix, vector
 
 MOST_ROWS = 64  # of a batch in one job: what its layers hand on stays in the cache
@@ -94,8 +94,11 @@ class Trainer:
             )  # fmt: skip
 
         turn_all(program.table, program.parameters, self.turned, self.turned_places)
-        with threads.team(self.threads) as run:
-            program.step = run(work)
+        try:
+            with threads.team(self.threads) as run:
+                run(work)
+        finally:  # a thread that left by an exception has left its jobs to the others
+            program.step = max(program.step, int(counters[threads.STEP]))
         return sums
 
     def pull(self):
@@ -120,7 +123,7 @@ def jobs_for(program):
 
 
 def slope_places_for(program, rows):
-    """Where the gradient by each operation's output lies, and the buffer's size: that by the input has the place before.
+    """Where the gradient by each operation's output lies (by its input: the place before), and the buffer's size.
 
     What only passes a gradient on does so in place; a dense layer's is kept until its W has been moved.
     """
@@ -160,7 +163,7 @@ def run_batches(
     optimizer, optimizer_numbers, X, y, sample_weight, x, goal, row_values, work, places, slopes, slope_places,
     turned, turned_places, own, jobs, job_rows, sums, order, start, stop, batch_size, counters, threads,
 ):  # fmt: skip
-    """Train on ``order[start:stop]``; the number of optimizer steps done since the beginning.
+    """Train on ``order[start:stop]``, and note the number of optimizer steps since the beginning.
 
     Each of the ``threads`` calls this, with ``own`` to itself. They share the jobs of a step's first part, wait until
     all are done, and then those of the second.
@@ -203,7 +206,7 @@ def run_batches(
             job = take(counters, end, threads)
         if threads > 1:
             wait_until_done(counters, end)
-    return step
+    counters[STEP] = step
 
 
 @njit(cache=True, inline="always")

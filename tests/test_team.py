@@ -1,0 +1,63 @@
+"""A thread that leaves its team leaves its jobs to the others: nobody waits for ever, and nothing is half done."""
+
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("numba")
+
+BEFORE = """
+import threading
+import numpy as np, minidl
+from minidl.engines.numba_engine import threads, train
+threads.PAYS, threads.available = 0, lambda: 3
+model = minidl.Sequential([minidl.Dense(1, input_shape=(6,))], seed=0)
+model.compile('adam', 'mse', engine='numba')
+X, y = np.ones((256, 6)), np.ones(256)
+model.fit(X, y, batch_size=256, verbose=0)
+model.fit(X, y, batch_size=256, verbose=0)
+after_two = model.get_weights(), model._program.step
+model = minidl.Sequential([minidl.Dense(1, input_shape=(6,))], seed=0)
+model.compile('adam', 'mse', engine='numba')
+model.fit(X, y, batch_size=256, verbose=0)
+
+class Leaving(threads.ThreadPoolExecutor):
+    asked = 0
+    def submit(self, *work):
+        Leaving.asked += 1
+        if Leaving.asked == 2:
+            raise KeyboardInterrupt
+        return super().submit(*work)
+
+pool, run_batches = threads.ThreadPoolExecutor, train.run_batches
+"""
+LEAVES = {
+    "the main thread, before its own share": "threads._pool, threads.ThreadPoolExecutor = None, Leaving",
+    "another thread": """
+def leaving(*arguments):
+    if threading.current_thread() is not threading.main_thread():
+        raise KeyboardInterrupt
+    return run_batches(*arguments)
+train.run_batches = leaving
+""",
+}
+AFTER = """
+try:
+    model.fit(X, y, batch_size=256, verbose=0)
+except KeyboardInterrupt:
+    print("left")
+for found, expected in zip(model.get_weights(), after_two[0]):
+    np.testing.assert_array_equal(found, expected)
+assert model._program.step == after_two[1]
+threads.ThreadPoolExecutor, train.run_batches = pool, run_batches
+model.fit(X, y, batch_size=256, verbose=0)  # with a new team
+print("alive")
+"""
+
+
+@pytest.mark.parametrize("who", LEAVES)
+def test_nobody_waits_for_one_who_has_left(who):
+    code = BEFORE + LEAVES[who] + AFTER
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == ["left", "alive"], done.stderr
