@@ -1,7 +1,8 @@
 """Activations in Numba, each followed by its backward, which reads the output y instead of the input z.
 
 The scalar functions are the formulas; the loops around them are what Numba turns into machine code. ``out`` may be the
-array that is read.
+array that is read. That has a loop of its own: where the compiler sees two arrays that turn out to be one, it takes one
+number after the other, since for all it knows each result may be the next number read.
 """
 
 import numpy as np
@@ -38,39 +39,66 @@ def sigmoid_of(z):
 def sigmoid(z, out=None):
     out = np.empty_like(z) if out is None else out
     z_, out_ = z.reshape(-1), out.reshape(-1)
-    for e in range(z_.size):
-        out_[e] = sigmoid_of(z_[e])
+    if z_ is out_:
+        for e in range(out_.size):
+            out_[e] = sigmoid_of(out_[e])
+    else:
+        for e in range(z_.size):
+            out_[e] = sigmoid_of(z_[e])
     return out
+
+
+@njit(cache=True)
+def sigmoid_slope(y):
+    return y * (type(y)(1) - y)
 
 
 @njit(cache=True)
 def sigmoid_backward(dy, y, out=None):
     out = np.empty_like(y) if out is None else out
     dy_, y_, out_ = dy.reshape(-1), y.reshape(-1), out.reshape(-1)
-    one = y.dtype.type(1)
-    for e in range(y_.size):
-        out_[e] = dy_[e] * (y_[e] * (one - y_[e]))
+    if dy_ is out_:
+        for e in range(y_.size):
+            out_[e] *= sigmoid_slope(y_[e])
+    else:
+        for e in range(y_.size):
+            out_[e] = dy_[e] * sigmoid_slope(y_[e])
     return out
+
+
+@njit(cache=True)
+def relu_of(z):
+    return type(z)(0) if z <= 0 else z  # a NaN is not <= 0 and passes
 
 
 @njit(cache=True)
 def relu(z, out=None):
     out = np.empty_like(z) if out is None else out
     z_, out_ = z.reshape(-1), out.reshape(-1)
-    zero = z.dtype.type(0)
-    for e in range(z_.size):
-        out_[e] = zero if z_[e] <= 0 else z_[e]  # a NaN is not <= 0 and passes
+    if z_ is out_:
+        for e in range(out_.size):
+            out_[e] = relu_of(out_[e])
+    else:
+        for e in range(z_.size):
+            out_[e] = relu_of(z_[e])
     return out
+
+
+@njit(cache=True)
+def relu_slope(y):
+    return type(y)(1) if y > 0 else (type(y)(0) if y <= 0 else y)  # a NaN is neither and passes, as one in dy does
 
 
 @njit(cache=True)
 def relu_backward(dy, y, out=None):
     out = np.empty_like(y) if out is None else out
     dy_, y_, out_ = dy.reshape(-1), y.reshape(-1), out.reshape(-1)
-    one, zero = y.dtype.type(1), y.dtype.type(0)
-    for e in range(y_.size):
-        slope = one if y_[e] > 0 else (zero if y_[e] <= 0 else y_[e])  # a NaN is neither and passes, as one in dy does
-        out_[e] = dy_[e] * slope
+    if dy_ is out_:
+        for e in range(y_.size):
+            out_[e] *= relu_slope(y_[e])
+    else:
+        for e in range(y_.size):
+            out_[e] = dy_[e] * relu_slope(y_[e])
     return out
 
 
@@ -78,18 +106,30 @@ def relu_backward(dy, y, out=None):
 def tanh(z, out=None):
     out = np.empty_like(z) if out is None else out
     z_, out_ = z.reshape(-1), out.reshape(-1)
-    for e in range(z_.size):
-        out_[e] = elementary.tanh(z_[e])
+    if z_ is out_:
+        for e in range(out_.size):
+            out_[e] = elementary.tanh(out_[e])
+    else:
+        for e in range(z_.size):
+            out_[e] = elementary.tanh(z_[e])
     return out
+
+
+@njit(cache=True)
+def tanh_slope(y):
+    return type(y)(1) - y * y
 
 
 @njit(cache=True)
 def tanh_backward(dy, y, out=None):
     out = np.empty_like(y) if out is None else out
     dy_, y_, out_ = dy.reshape(-1), y.reshape(-1), out.reshape(-1)
-    one = y.dtype.type(1)
-    for e in range(y_.size):
-        out_[e] = dy_[e] * (one - y_[e] * y_[e])
+    if dy_ is out_:
+        for e in range(y_.size):
+            out_[e] *= tanh_slope(y_[e])
+    else:
+        for e in range(y_.size):
+            out_[e] = dy_[e] * tanh_slope(y_[e])
     return out
 
 
@@ -97,10 +137,14 @@ def tanh_backward(dy, y, out=None):
 def softmax(z, out=None):
     out = np.empty_like(z) if out is None else out
     for r in range(z.shape[0]):
+        # Taking the row's largest logit off everywhere changes nothing but keeps exp from overflowing.
         largest = largest_of(z[r])
-        for u in range(z.shape[1]):
-            # Taking the row's largest logit off everywhere changes nothing but keeps exp from overflowing.
-            out[r, u] = exp(z[r, u] - largest)
+        if z is out:
+            for u in range(z.shape[1]):
+                out[r, u] = exp(out[r, u] - largest)
+        else:
+            for u in range(z.shape[1]):
+                out[r, u] = exp(z[r, u] - largest)
         total = z.dtype.type(0)
         for u in range(z.shape[1]):
             total += out[r, u]

@@ -18,6 +18,7 @@ from minidl.contract import (
     NORMALIZATION,
     OUTPUTS,
     RATE,
+    RELU,
     ROWS,
     SECOND,
     WHICH,
@@ -25,7 +26,7 @@ from minidl.contract import (
 from minidl.engines.numba_engine import activations, losses, metrics, threads
 from minidl.engines.numba_engine.activations import linear
 from minidl.engines.numba_engine.cache import njit
-from minidl.engines.numba_engine.dense import dense
+from minidl.engines.numba_engine.dense import dense_above
 from minidl.engines.numba_engine.normalization import normalization
 from minidl.engines.numba_engine.regularization import dropout, l1, l2
 from minidl.engines.numba_engine.threads import take
@@ -59,15 +60,20 @@ def forward(table, numbers, parameters, x, work, places, training, seed, step, f
 
     ``first`` is x's first row in its batch: ``work`` holds the whole batch.
     """
-    rows = x.shape[0]
+    rows, fused = x.shape[0], False
     for p in range(table.shape[0]):
+        if fused:  # the dense layer before has done it
+            fused = False
+            continue
         kind, start, second = table[p, KIND], table[p, FIRST], table[p, SECOND]
         inputs, outputs = table[p, INPUTS], table[p, OUTPUTS]
         if p > 0:
             x = matrix(work, places[p] + first * inputs, rows, inputs)
         y = matrix(work, places[p + 1] + first * outputs, rows, outputs)
         if kind == DENSE:
-            dense(x, matrix(parameters, start, inputs, outputs), vector(parameters, second, outputs), y)
+            W, b = matrix(parameters, start, inputs, outputs), vector(parameters, second, outputs)
+            fused = p + 1 < table.shape[0] and table[p + 1, WHICH] == RELU and places[p + 2] == places[p + 1]
+            dense_above(x, W, b, W.dtype.type(0) if fused else W.dtype.type(-np.inf), y)
         elif kind == ACTIVATION:
             forward_activation(table[p, WHICH], x, y)
         elif kind == NORMALIZATION:

@@ -37,7 +37,7 @@ from minidl.contract import (
 )
 from minidl.engines.numba_engine import activations, losses, optimizers, threads
 from minidl.engines.numba_engine.cache import njit
-from minidl.engines.numba_engine.dense import dense_backward_b, dense_backward_W, product
+from minidl.engines.numba_engine.dense import ONE, dense_backward_b, product, rows_backward_W
 from minidl.engines.numba_engine.gemm import ROWS, transpose
 from minidl.engines.numba_engine.infer import add_up, forward, penalty, places_for, targets
 from minidl.engines.numba_engine.normalization import normalization_backward
@@ -74,8 +74,9 @@ class Trainer:
         self.x, self.goal = np.empty(rows * program.inputs, X.dtype), np.empty(rows * program.outputs, X.dtype)
         self.work, self.slopes = np.empty(size, X.dtype), np.empty(slopes, X.dtype)
         self.turned, self.row_values = np.empty(turned, X.dtype), np.empty(rows, X.dtype)
-        widths = program.table[:, c.OUTPUTS]
-        own = max([int((last - first) * widths[p]) for p, first, last in self.jobs if p != TOTALS], default=0)
+        widths = program.table[:, [c.INPUTS, c.OUTPUTS]]
+        self.zeros = np.zeros(int(widths.max()), X.dtype)
+        own = max([int((last - first) * widths[p, 1]) for p, first, last in self.jobs if p != TOTALS], default=0)
         self.own = np.empty((self.threads, own + int(widths.max())), X.dtype)
 
     def run(self, order, start, stop):
@@ -89,7 +90,7 @@ class Trainer:
                 program.step, program.first_trainable, program.loss, program.loss_at, program.classes, program.metrics,
                 program.optimizer, program.optimizer_numbers, self.X, self.y, self.sample_weight, self.x, self.goal,
                 self.row_values, self.work, self.places, self.slopes, self.slope_places, self.turned,
-                self.turned_places, self.own[thread], self.jobs, self.job_rows, sums, order, start, stop,
+                self.turned_places, self.zeros, self.own[thread], self.jobs, self.job_rows, sums, order, start, stop,
                 self.batch_size, counters, threads,
             )  # fmt: skip
 
@@ -161,7 +162,7 @@ def turn_all(table, parameters, turned, turned_places):
 def run_batches(
     table, numbers, parameters, theta, slots, seed, step, first_trainable, loss, loss_at, classes, chosen,
     optimizer, optimizer_numbers, X, y, sample_weight, x, goal, row_values, work, places, slopes, slope_places,
-    turned, turned_places, own, jobs, job_rows, sums, order, start, stop, batch_size, counters, threads,
+    turned, turned_places, zeros, own, jobs, job_rows, sums, order, start, stop, batch_size, counters, threads,
 ):  # fmt: skip
     """Train on ``order[start:stop]``, and note the number of optimizer steps since the beginning.
 
@@ -180,7 +181,7 @@ def run_batches(
             rows = batch[from_row : from_row + job_rows]
             forward_and_back(
                 table, numbers, parameters, seed, step, first_trainable, loss, loss_at, classes, X, y, sample_weight,
-                x, goal, work, places, slopes, slope_places, turned, turned_places, rows, from_row, batch.size,
+                x, goal, work, places, slopes, slope_places, turned, turned_places, zeros, rows, from_row, batch.size,
             )  # fmt: skip
             if threads > 1:
                 add_atomically(counters, DONE, 1)
@@ -199,7 +200,7 @@ def run_batches(
             else:
                 move(
                     table, numbers, parameters, theta, slots, step, optimizer, optimizer_numbers, x, work, places,
-                    slopes, slope_places, turned, turned_places, own, p, from_row, to_row, batch.size,
+                    slopes, slope_places, turned, turned_places, zeros, own, p, from_row, to_row, batch.size,
                 )  # fmt: skip
             if threads > 1:
                 add_atomically(counters, DONE, 1)
@@ -212,7 +213,7 @@ def run_batches(
 @njit(cache=True, inline="always")
 def forward_and_back(
     table, numbers, parameters, seed, step, first_trainable, loss, loss_at, classes, X, y, sample_weight,
-    x, goal, work, places, slopes, slope_places, turned, turned_places, rows, first, batch_size,
+    x, goal, work, places, slopes, slope_places, turned, turned_places, zeros, rows, first, batch_size,
 ):  # fmt: skip
     """Some rows of a batch, which begin with its row ``first``: forward, and the loss's gradient back to each layer."""
     inputs, outputs = table[0, INPUTS], table[table.shape[0] - 1, OUTPUTS]
@@ -235,7 +236,7 @@ def forward_and_back(
         dx = matrix(slopes, slope_places[p] + first * i, rows.size, i)
         if kind == DENSE:
             W_turned = matrix(turned, turned_places[p], o, i)
-            product(slopes, slope_places[p + 1] + first * o, o, 1, W_turned, dx)
+            product(slopes, slope_places[p + 1] + first * o, o, ONE, W_turned, zeros, dx)
         elif kind == ACTIVATION:
             backward_activation(table[p, WHICH], dz, matrix(work, places[p + 1] + first * o, rows.size, o), dx)
         elif kind == NORMALIZATION:
@@ -247,8 +248,9 @@ def forward_and_back(
 @njit(cache=True, inline="always")
 def gather(classes, X, y, rows, x_out, y_out):
     """Copy the chosen rows next to each other."""
+    X_ = X.reshape(-1)
     for r in range(rows.size):
-        x_r, out_r = X[rows[r]], x_out[r]
+        x_r, out_r = vector(X_, rows[r] * x_out.shape[1], x_out.shape[1]), x_out[r]
         for k in range(out_r.size):
             out_r[k] = x_r[k]
         targets(classes, y[rows[r] : rows[r] + 1], y_out[r : r + 1])
@@ -268,17 +270,13 @@ def add_totals(table, loss, loss_at, chosen, goal, work, places, sample_weight, 
 @njit(cache=True, inline="always")
 def move(
     table, numbers, parameters, theta, slots, step, optimizer, optimizer_numbers, x, work, places,
-    slopes, slope_places, turned, turned_places, own, p, first, last, batch_size,
+    slopes, slope_places, turned, turned_places, zeros, own, p, first, last, batch_size,
 ):  # fmt: skip
     """The gradient by the rows ``first`` to ``last`` of a dense layer's W, and the optimizer's step there."""
     inputs, outputs, start = table[p, INPUTS], table[p, OUTPUTS], table[p, FIRST]
     dz = matrix(slopes, slope_places[p + 1], batch_size, outputs)
     x_p, x_start = (x, 0) if p == 0 else (work, places[p])
-    dW = matrix(own, 0, last - first, outputs)
-    if outputs == 1:
-        dense_backward_W(matrix(x_p, x_start, batch_size, inputs), dz, dW)
-    else:
-        product(x_p, x_start + first, 1, inputs, dz, dW)
+    rows_backward_W(x_p, x_start + first, inputs, dz, zeros, matrix(own, 0, last - first, outputs))
     begin, size = start + first * outputs, (last - first) * outputs
     if numbers[p, L1] != 0:
         l1_backward(vector(parameters, begin, size), numbers[p, L1], vector(own, 0, size))
