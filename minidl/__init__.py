@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # the same names once more, for those who read types and run 
     from minidl.callbacks import ReduceLROnPlateau as ReduceLROnPlateau
     from minidl.callbacks import TensorBoard as TensorBoard
     from minidl.engines import get_engine as get_engine
+    from minidl.explanation import explain as explain
     from minidl.layers import Dense as Dense
     from minidl.layers import Dropout as Dropout
     from minidl.layers import Normalization as Normalization
@@ -58,6 +59,7 @@ _HOME = {
     "ReduceLROnPlateau": "callbacks",
     "LearningRateScheduler": "callbacks",
     "TensorBoard": "callbacks",
+    "explain": "explanation",
     "get_engine": "engines",
     "load_model": "storage",
     "set_random_seed": "seeds",

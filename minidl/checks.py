@@ -36,7 +36,7 @@ def listed(names: Iterable[object]) -> str:
 def one_of(value: object, name: str, known: Iterable[str]) -> str:
     """The value, one of the known texts; ValueError for any other, naming the nearest."""
     if not isinstance(value, str) or value not in known:
-        raise ValueError(f"{name} must not be {shown(value)}; {did_you_mean(value, known)}")
+        raise ValueError(f"{name} cannot be {shown(value)}; {did_you_mean(value, known)}")
     return value
 
 
@@ -179,7 +179,7 @@ def row_weights(weight: object, dtype: np.dtype, rows: int, name: str = "sample_
     return clean(array.reshape(rows), name, dtype)
 
 
-def class_weights(weight: object, y: np.ndarray, loss: Any) -> np.ndarray:
+def class_weights(weight: object, y: np.ndarray, outputs: int, loss: Any) -> np.ndarray:
     """For each row the weight of its class, 1 where there is none; y is (rows, 1), or (rows, classes) of probabilities.
 
     As in Keras the class is the rounded label, or the largest of several.
@@ -191,7 +191,7 @@ def class_weights(weight: object, y: np.ndarray, loss: Any) -> np.ndarray:
     weights = {whole_number(k, "a class in class_weight", 0): number(v, f"the weight of class {k}", 0)
                for k, v in weight.items()}  # fmt: skip
     classes = np.argmax(y, axis=1) if y.shape[1] > 1 else np.round(y[:, 0]).astype(np.int64)
-    unknown = set(weights) - set(range(max(y.shape[1], int(classes.max()) + 1, 2)))
+    unknown = set(weights) - set(range(max(outputs, 2)))
     if unknown:
         raise ValueError(f"class_weight names the class {min(unknown)}, which no row can have")
     return np.array([weights.get(k, 1.0) for k in classes.tolist()], y.dtype)

@@ -13,6 +13,7 @@ import warnings
 import numpy as np
 
 from minidl import checks, engines, initializers, layers, losses, metrics, optimizers, program, regularizers, seeds
+from minidl.data import Schema
 from minidl.model import Sequential
 
 CLASSES = {
@@ -43,7 +44,7 @@ def describe(model: Sequential, include_optimizer: bool) -> dict:
             "a layer or the optimizer was changed after compile, so the training cannot be saved to go on exactly; "
             "compile again, or save without include_optimizer"
         )
-    schema = getattr(model, "schema", None)
+    schema = model.schema
     return {
         "layers": [described("layer", layer) for layer in model.layers],
         "built": [layer.name for layer in model.layers if layer.built],
@@ -60,7 +61,7 @@ def describe(model: Sequential, include_optimizer: bool) -> dict:
         else None,
         "step": int(model._program.step) if going_on else None,
         "generators": {"weights": state(model._draw_weights), "shuffling": state(model._shuffle)},
-        "schema": None if schema is None else schema.to_dict(),
+        "schema": None if schema is None else fitting(schema, model).to_dict(),
     }
 
 
@@ -144,7 +145,7 @@ def restore(configuration: dict, arrays: dict[str, np.ndarray], engine: str | No
     set_state(model._draw_weights, generators["weights"])
     set_state(model._shuffle, generators["shuffling"])
     if configuration["schema"] is not None:
-        model.schema = schema_of(configuration["schema"])
+        model.schema = fitting(Schema.from_dict(configuration["schema"]), model)
     return model
 
 
@@ -218,9 +219,8 @@ def match(arrays: dict, wanted: dict[str, tuple[int, ...]], dtype: np.dtype | No
             raise ValueError(f"{name!r} has the shape {found.shape}, but the model needs {shape}")
         if dtype not in (None, found.dtype):
             raise ValueError(f"{name!r} is of {found.dtype}, but the model needs {dtype}")
-    for name in arrays:
-        if name not in wanted:
-            raise ValueError(f"it holds an array {checks.shown(name)}, for which the model has no place")
+    if extra := sorted(arrays.keys() - wanted.keys()):  # sorted, since safetensors gives arrays in any order
+        raise ValueError(f"it holds an array {checks.shown(extra[0])}, for which the model has no place")
 
 
 def usable(saved: object, given: str | None) -> str | None:
@@ -276,14 +276,15 @@ def set_state(generator: np.random.Generator, data: object) -> None:
     generator.bit_generator.state = {**generator.bit_generator.state, "state": inner, **found}
 
 
-def schema_of(data: object) -> object:
-    """What the columns of the model's data are called and mean."""
-    from minidl.data import Schema
-
-    try:
-        return Schema.from_dict(data)
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise ValueError(f"the schema cannot be read: {error}") from None
+def fitting(schema: Schema, model: Sequential) -> Schema:
+    """The schema, once it is known to have as many features and classes as the model has inputs and outputs."""
+    inputs = model.layers[0].inputs if model.layers else None
+    if inputs not in (None, len(schema.features)):
+        raise ValueError(f"the schema has {len(schema.features)} features, but the model takes {inputs}")
+    outputs = [layer.units for layer in model.layers if isinstance(layer, layers.Dense)]
+    if outputs:
+        schema.check_outputs(outputs[-1])
+    return schema
 
 
 # --- the shape of the data ------------------------------------------------------------------------------------------

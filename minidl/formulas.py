@@ -181,7 +181,7 @@ FORMULAS = {formula.name: formula for formula in (
             "The surprise at the label, from probabilities.", f"{BISHOP}, eq. 5.21", P[r, j]),
     Formula("binary_crossentropy_from_logits", loss_of_row,
             mean_over_units(log(1 + exp(Z[r, u])) - Y[r, u] * Z[r, u]),
-            "The same from the logits: exact where a probability would have rounded to 0 or 1.",
+            "The surprise at the label, from the logits: exact where a probability would have rounded to 0 or 1.",
             f"{BISHOP}, eq. 5.21 with 4.59", Z[r, j],
             stable=mean_over_units(Max(Z[r, u], 0) - Y[r, u] * Z[r, u] + log(1 + exp(-Abs(Z[r, u]))))),
     Formula("categorical_crossentropy", loss_of_row, -total(Y[r, u] * log(P[r, u] / total(P[r, s], s)), u),
@@ -189,7 +189,7 @@ FORMULAS = {formula.name: formula for formula in (
             f"{BISHOP}, eq. 5.24", P[r, j]),
     Formula("categorical_crossentropy_from_logits", loss_of_row,
             total(Y[r, u] * (log(total(exp(Z[r, s]), s)) - Z[r, u]), u),
-            "The same from the logits, through the logarithm of a sum of exponentials.",
+            "The surprise at the class, from the logits, through the logarithm of a sum of exponentials.",
             f"{BISHOP}, eq. 5.24 with 4.62", Z[r, j],
             stable=total(Y[r, u] * (largest + log(total(exp(Z[r, s] - largest), s)) - Z[r, u]), u)),
 

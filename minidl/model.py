@@ -85,6 +85,11 @@ class Sequential:
         return self._running_engine().name
 
     @property
+    def loss(self) -> losses.Loss | None:
+        """The loss that ``compile`` was given."""
+        return self._loss if self._optimizer is not None else None
+
+    @property
     def optimizer(self) -> optimizers.Optimizer | None:
         """What ``compile`` was given; its ``learning_rate`` may be changed between epochs, or batches in a callback."""
         return self._optimizer
@@ -194,31 +199,28 @@ class Sequential:
         epochs = checks.whole_number(epochs, "epochs", 0)
         split = checks.number(validation_split, "validation_split", 0, 1, below_high=True)
         shuffle, verbose, callbacks = checks.truth(shuffle, "shuffle"), resolve(verbose), callbacks_.check(callbacks)
-        schema = self._schema_for(x)
-        x, y = parted(x, y)
-        X = self._features(x)
-        train, validation = self._split(X, y, sample_weight, split, validation_data)
+        X, y, schema = self._take(x, y)
+        train, validation = self._split(X, y, sample_weight, split, validation_data, schema)
         if class_weight is not None:
             if sample_weight is not None:
                 raise ValueError("give class_weight or sample_weight, not both: put the product into sample_weight")
-            train = (*train[:2], checks.class_weights(class_weight, train[1], self._loss))
+            train = (*train[:2], checks.class_weights(class_weight, train[1], self._outputs(), self._loss))
         self._prepare(train[0])
         self.schema = schema
         return training.train(self, train, validation, batch_size, epochs, verbose, callbacks, shuffle)
 
-    def _split(self, X, y, sample_weight, split, validation_data):
+    def _split(self, X, y, sample_weight, split=0.0, validation_data=None, schema=None):
         """The training data and the validation data (or None), checked: each X, y, sample_weight."""
         outputs = self._outputs()
         y = self._targets(y, len(X), outputs, "y")
         weight = checks.row_weights(sample_weight, self._dtype, len(X))
         if validation_data is not None:
             if isinstance(validation_data, Table):
-                validation_data = (validation_data, validation_data.y)
+                validation_data = (validation_data, None)
             if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
                 raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
-            X_val = arrange(validation_data[0], self.schema)
-            X_val = checks.features(X_val, self._dtype, X.shape[1], "validation X")
-            y_val = self._targets(validation_data[1], len(X_val), outputs, "validation y")
+            X_val, y_val, _ = self._take(*validation_data[:2], schema, "validation ")
+            y_val = self._targets(y_val, len(X_val), outputs, "validation y")
             w_val = validation_data[2] if len(validation_data) == 3 else None
             w_val = checks.row_weights(w_val, self._dtype, len(X_val), "validation sample_weight")
             return (X, y, weight), (X_val, y_val, w_val)
@@ -262,12 +264,11 @@ class Sequential:
         for layer, statistics in zip(fresh, found, strict=True):
             layer.take(statistics)
 
-    def train_on_batch(self, x: object, y: object, sample_weight: object = None) -> float | list[float]:
+    def train_on_batch(self, x: object, y: object = None, sample_weight: object = None) -> float | list[float]:
         """One step on these rows as one batch: the loss before it, or [loss, *metrics]."""
         self._require_compiled("train_on_batch")
-        x, y = parted(x, y)
-        X = self._features(x)
-        (X, y, weight), _ = self._split(X, y, sample_weight, 0, None)
+        X, y, _ = self._take(x, y)
+        (X, y, weight), _ = self._split(X, y, sample_weight)
         self._prepare(X)
         self._program.optimizer_numbers = self._optimizer.numbers()
         trainer = self._engine.trainer(self._program, X, y, weight, len(X))
@@ -294,9 +295,8 @@ class Sequential:
         self._require_compiled("evaluate")
         batch_size = 32 if batch_size is None else checks.whole_number(batch_size, "batch_size", 1)
         verbose, callbacks = resolve(verbose), callbacks_.check(callbacks)
-        x, y = parted(x, y)
-        X = self._features(x)
-        (X, y, weight), _ = self._split(X, y, sample_weight, 0, None)
+        X, y, _ = self._take(x, y)
+        (X, y, weight), _ = self._split(X, y, sample_weight)
         if not self.built:
             self._build(X.shape[1])
         with evaluation.calls(self, callbacks, verbose, len(X), batch_size) as calls:
@@ -327,23 +327,38 @@ class Sequential:
         """The output for each row of x (n, i): (n, o), directly; NaN and infinity pass through the formulas."""
         return self._forward(self._features(x, finite=False))
 
-    def _features(self, x: object, *, finite: bool = True) -> np.ndarray:
+    def _features(
+        self, x: object, schema: Schema | None = None, name: str = "X", *, finite: bool = True
+    ) -> np.ndarray:
         """X as (rows, features), its columns in the model's order where both have names."""
         if type(x) is not np.ndarray:
-            x = arrange(x, self.schema)
-        return checks.features(x, self._dtype, self.layers[0].inputs if self.layers else None, finite=finite)
+            x = arrange(x, schema or self.schema, finite=finite)
+        return checks.features(x, self._dtype, self.layers[0].inputs if self.layers else None, name, finite=finite)
 
-    def _schema_for(self, x: object) -> Schema | None:
-        """The schema that the model has, or takes from its first table."""
-        schema = schema_of(x)
-        if self.schema is None or schema is None:
-            return self.schema or schema
-        if None not in (schema.target, self.schema.target) and schema.target != self.schema.target:
-            raise ValueError(
-                f"the model was trained on the target {self.schema.target}, but this table's is {schema.target}; read "
-                "it with schema=model.schema"
-            )
-        return self.schema
+    def _take(self, x: object, y: object, schema: Schema | None = None, whose: str = "") -> tuple:
+        """X, y, and the schema that the model has or takes from its first table; a Table brings its own y.
+
+        ``schema`` is that of the training data, for the validation data.
+        """
+        own, schema = schema_of(x), schema or self.schema
+        if isinstance(x, Table):
+            if y is not None:
+                raise ValueError("a Table brings its own y; give the table alone, or table.X and y")
+            if x.y is None:
+                raise ValueError(f"the {whose}table has no target: read it with read_csv(path, target=...)")
+            y = x.y
+            if schema is not None and schema.target not in (None, own.target):
+                raise ValueError(
+                    f"the model was trained to predict {schema.target.said}, but this {whose}table has "
+                    f"{own.target.said}; read it with schema=model.schema"
+                )
+            own.check_outputs(self._outputs())
+        elif y is None:
+            raise TypeError(f"{whose}y is missing: give x and y, or a minidl.data.Table that holds both")
+        X = self._features(x, schema, f"{whose}X")
+        if schema is None or (schema.target is None and own is not None and own.columns == schema.columns):
+            schema = own
+        return X, y, schema
 
     def _forward(self, X: np.ndarray) -> np.ndarray:
         if not self.built:
@@ -393,22 +408,15 @@ class Sequential:
         return sum(array.size for array in self.weights)
 
     def summary(self) -> None:
-        """Print the layers, their output shapes and parameters, and the engine."""
-        print(self._summary())
+        """Print the layers, their shapes, parameters and settings, and how it is trained; a table in Jupyter."""
+        from minidl import summary
 
-    def _summary(self) -> str:
-        rows = [("layer", "output shape", "parameters")]
-        for layer in self.layers:
-            size = f"{sum(array.size for array in layer.weights):,}" if self.built else "not built"
-            width = "?" if layer.outputs is None else layer.outputs
-            rows.append((f"{layer.name} ({type(layer).__name__})", f"(rows, {width})", size))
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {n:>{widths[2]}}" for a, b, n in rows]
-        lines.insert(1, "-" * (sum(widths) + 4))
-        if self.built:
-            total, trained = self.count_params(), self._program.theta.size
-            lines.append(f"{total:,} parameters, {trained:,} of them trainable, {self._dtype}, engine {self.engine}")
-        return "\n".join(lines)
+        summary.show(self)
+
+    def _repr_html_(self) -> str:
+        from minidl import summary
+
+        return summary.html(self)
 
     # --- helpers --------------------------------------------------------------------------------------------------
 
@@ -444,19 +452,6 @@ class Sequential:
 
     def __repr__(self) -> str:
         return f"<Sequential {' -> '.join(repr(layer.name) for layer in self.layers)}>"
-
-
-def parted(x: object, y: object) -> tuple[object, object]:
-    """X and y; of a Table, which brings its own y, both."""
-    if not isinstance(x, Table):
-        if y is None:
-            raise TypeError("y is missing: give x and y, or a minidl.data.Table that holds both")
-        return x, y
-    if y is not None:
-        raise ValueError("a Table brings its own y; give the table alone, or table.X and y")
-    if x.y is None:
-        raise ValueError("the table has no target: read it with read_csv(path, target=...)")
-    return x, x.y
 
 
 def free_name(layer: Layer, taken: set[str]) -> str:

@@ -118,7 +118,7 @@ def test_every_formula_is_well_formed_mathml():
 
 def test_formula_as_mathml_by_hand():
     power = "<msup><mi>e</mi><mrow><mo>−</mo><mi>z</mi></mrow></msup>"
-    fraction = f"<mfrac><mn>1</mn><mrow>{power}<mo>+</mo><mn>1</mn></mrow></mfrac>"
+    fraction = f"<mfrac><mn>1</mn><mrow><mn>1</mn><mo>+</mo>{power}</mrow></mfrac>"
     assert mathml.markup(FORMULAS["sigmoid"].expression) == fraction
 
 
@@ -166,7 +166,7 @@ def test_wrong_usage(arguments, sentence, capsys):
         ({"b": ["x", *range(39)]}, "column 'b' of 'data.csv' holds text, 'x' in row 1"),
         ({"b": [1, 2, "", *range(37)]}, "column 'b' of 'data.csv' has no value in row 3"),
         ({"b": [1, "1e300", *range(38)]}, "column 'b' of 'data.csv' holds 1e+300 in row 2"),
-        ({"b": ["?"] * 40}, "column 'b' of 'data.csv' has no value in row 1 below the header; fill it in, or drop"),
+        ({"b": ["?"] * 40}, "column 'b' of 'data.csv' has no value in row 1 below the header; fill it in, or leave"),
     ],
 )
 def test_data_that_will_not_do(columns, sentence, tmp_path, monkeypatch, capsys):

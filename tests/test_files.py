@@ -63,6 +63,13 @@ def test_what_cannot_be_written_to(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # the administrator may write everywhere
     with pytest.raises(PermissionError, match="no file that may be changed"):
         files.replace(tmp_path / "locked", b"new")
-    with pytest.raises(PermissionError, match="nothing may be written into the folder"):
-        files.replace(tmp_path / "new", b"new")
     assert (tmp_path / "locked").read_bytes() == b"old"
+
+
+def test_whether_a_file_can_be_written_is_known_beforehand(tmp_path, monkeypatch):
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    assert files.writable(tmp_path / "link") == str(tmp_path / "file")
+    assert not (tmp_path / "file").exists()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(PermissionError, match="nothing may be written into the folder"):
+        files.writable(tmp_path / "file")

@@ -160,6 +160,7 @@ def test_summary_says_what_there_is(capsys):
     lazy = capsys.readouterr().out
     assert "not built" in lazy
     assert "(rows, ?)" in lazy
+    assert lazy.endswith("not compiled\n")
     model.compile("adam", "binary_crossentropy", engine="numpy")
     model.layers[1].trainable = False
     model.compile("adam", "binary_crossentropy", engine="numpy", dtype="float64")
@@ -167,13 +168,14 @@ def test_summary_says_what_there_is(capsys):
     model.summary()
     # Normalization 2 * 6; Dense 6 * 64 + 64; Dense 64 + 1, and only the last learns.
     assert capsys.readouterr().out.splitlines() == [
-        "layer                          output shape  parameters",
-        "-" * 55,
-        "normalization (Normalization)  (rows, 6)             12",
-        "dense (Dense)                  (rows, 64)           448",
-        "dropout (Dropout)              (rows, 64)             0",
-        "answer (Dense)                 (rows, 1)             65",
-        "525 parameters, 65 of them trainable, float64, engine numpy",
+        "layer                          output shape  parameters  settings",
+        "-" * 69,
+        "normalization (Normalization)  (rows, 6)             12  not adapted",
+        "dense (Dense)                  (rows, 64)           448  relu, frozen",
+        "dropout (Dropout)              (rows, 64)             0  rate 0.5",
+        "answer (Dense)                 (rows, 1)             65  sigmoid",
+        "525 parameters, 65 of them trainable, float64, 4.2 kB, engine numpy",
+        "loss binary_crossentropy, optimizer Adam(learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-07)",
     ]
 
 

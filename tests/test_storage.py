@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import minidl
 from minidl import SGD, Adam, AdamW, Callback, Dense, Dropout, Normalization, Sequential, config, initializers
-from minidl import data as data_
+from minidl.data import Column, Schema, Target
 from minidl.layers import ACTIVATIONS
 from minidl.losses import BinaryCrossentropy
 from minidl.metrics import MeanAbsoluteError
@@ -371,41 +371,39 @@ def test_engine_of_a_model_that_is_not_compiled(tmp_path):
 # --- the schema of the data -------------------------------------------------------------------------------------------
 
 
-class FakeSchema:
-    """What stands in for minidl.data.Schema: all that is asked of it is ``to_dict`` and ``from_dict``."""
-
-    def __init__(self, columns):
-        self.columns = columns
-
-    def to_dict(self):
-        return {"columns": self.columns}
-
-    @classmethod
-    def from_dict(cls, data):
-        if set(data) != {"columns"}:
-            raise ValueError("a schema has columns and nothing else")
-        return cls(data["columns"])
+SCHEMA = Schema(
+    (Column("größe", mean=2.5), Column("colour", ("blue", "red"))),
+    Target("kind", "binary", ("iris", "rose")),
+)
 
 
-def test_schema_is_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(data_, "Schema", FakeSchema, raising=False)
+def test_schema_is_kept(tmp_path):
     model = a_model()
-    model.schema = FakeSchema(["length", "größe"])
+    assert model.layers[0].inputs == len(SCHEMA.features)
+    model.schema = SCHEMA
     model.save(tmp_path / "model")
-    assert minidl.load_model(tmp_path / "model").schema.columns == ["length", "größe"]
+    assert minidl.load_model(tmp_path / "model").schema == SCHEMA
     a_model().save(tmp_path / "without")
-    assert getattr(minidl.load_model(tmp_path / "without"), "schema", None) is None
+    assert minidl.load_model(tmp_path / "without").schema is None
 
 
-def test_schema_that_cannot_be_kept_or_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(data_, "Schema", FakeSchema, raising=False)
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"columns": 3}, "no schema of a table"),
+        ({"columns": []}, "has 0 features, but the model takes 3"),
+        ({"columns": SCHEMA.to_dict()["columns"] * 2}, "no schema of a table"),
+        ({"target": {"name": "kind", "task": "binary", "classes": "ab"}}, "'ab' is no list"),
+        ({"target": {"name": "kind", "task": "regression", "classes": ["a"]}}, "a regression target with 1 classes"),
+    ],
+)
+def test_schema_that_cannot_be_read(tmp_path, monkeypatch, change, sentence):
     model = a_model()
-    model.schema = FakeSchema([{1, 2}])
-    with pytest.raises(ValueError, match="cannot be saved: Object of type set is not JSON serializable"):
-        model.save(tmp_path / "model")
-    monkeypatch.setattr(FakeSchema, "to_dict", lambda self: {"rows": []})
+    model.schema = SCHEMA
+    made_up = SCHEMA.to_dict() | change
+    monkeypatch.setattr(Schema, "to_dict", lambda self: made_up)
     model.save(tmp_path / "model")
-    with pytest.raises(ValueError, match="the schema cannot be read: a schema has columns and nothing else"):
+    with pytest.raises(ValueError, match=sentence):
         minidl.load_model(tmp_path / "model")
 
 

@@ -12,7 +12,7 @@ from importlib import metadata
 
 import numpy as np
 
-PACKAGES = ("minidl", "numpy", "numba", "llvmlite")
+PACKAGES = ("minidl", "numpy", "numba", "llvmlite", "sympy", "pandas", "safetensors")
 # What decides how fast matrix products can be: vectors of 16, 32 or 64 bytes, fused multiply-add, int8 products.
 FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512vnni", "avx512bf16", "neon", "sve", "dotprod")
 

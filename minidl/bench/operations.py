@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minidl import oracle
-from minidl.contract import OPERATIONS
+from minidl.contract import AUC_BINS, OPERATIONS
 from minidl.engines import Engine
 from minidl.formulas import FORMULAS
 
@@ -184,6 +184,18 @@ def loss_oracle(name, arguments):
     return [formula.evaluate("derivative" if name.endswith("_backward") else "expression", **values)]
 
 
+def metric_oracle(name, arguments):
+    """No formula, but counting one by one, with a single rounding at the end."""
+    y, p, *counts = arguments
+    if name == "auc_histograms":
+        (counted,) = map(oracle.exact, counts)
+        for label, score in zip(y.flat, oracle.exact(p).flat, strict=True):
+            counted[int(label), min(max(int(oracle.mpmath.ceil(score * AUC_BINS)) - 1, 0), AUC_BINS - 1)] += 1
+        return [counted]
+    right = (p > 0.5) == y if name == "binary_accuracy" else (y.argmax(1) == p.argmax(1)).reshape(-1, 1)
+    return [oracle.exact(right.sum(axis=1)) / right.shape[1]]
+
+
 def normalization_oracle(name, arguments):
     formula = FORMULAS["normalization"]
     if name.endswith("_backward"):
@@ -220,7 +232,7 @@ FAMILIES = {
     "activations": (activation_sample, activation_oracle),
     "dense": (dense_sample, dense_oracle),
     "losses": (loss_sample, loss_oracle),
-    "metrics": (loss_sample, None),
+    "metrics": (loss_sample, metric_oracle),
     "normalization": (normalization_sample, normalization_oracle),
     "optimizers": (optimizer_sample, optimizer_oracle),
 }

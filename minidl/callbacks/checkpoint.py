@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import os
 import string
-import tempfile
 from pathlib import Path
 
-from minidl import checks
+from minidl import checks, files
 from minidl.callbacks.monitor import Monitor
 
 
@@ -120,14 +119,11 @@ def check_pattern(filepath: str, counts_batches: bool) -> set[str]:
 
 
 def check_writable(filepath: str) -> None:
-    """OSError where nothing can be written at the path, up to the first folder with a name in braces."""
-    folder = Path(filepath).parent
-    if "{" not in filepath and os.path.isdir(filepath):
-        raise IsADirectoryError(f"ModelCheckpoint cannot write {filepath!r}: it is a folder")
-    while "{" in str(folder):
-        folder = folder.parent
+    """OSError where nothing can be written at the path, or in the first folder above a name in braces."""
+    path = Path(filepath)
+    while "{" in str(path.parent):
+        path = path.parent
     try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        files.writable(path)
     except OSError as error:
-        raise type(error)(f"ModelCheckpoint cannot write into the folder {str(folder)!r}: {error.strerror}") from None
+        raise type(error)(f"ModelCheckpoint {error}") from None

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from minidl.callbacks.base import Callback
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class History(Callback):
@@ -20,3 +25,9 @@ class History(Callback):
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
+
+    def plot(self, path: str | None = None) -> Figure:
+        """A figure of the loss and each metric over the epochs; with ``path`` (.png, .svg, .pdf) also written there."""
+        from minidl import plots
+
+        return plots.history(self, path)

@@ -39,7 +39,7 @@ class Stages(Protocol):
 class Settings:
     """What to compare. ``engines`` None takes all that can run here; ``data`` None the shipped data.
 
-    ``target``, ``labels``, ``missing``, ``categorical`` and ``task`` are those of ``minidl.data.read_csv``.
+    ``target``, ``labels``, ``missing``, ``categorical``, ``drop`` and ``task`` are those of ``minidl.data.read_csv``.
     """
 
     data: str | None = None
@@ -47,6 +47,7 @@ class Settings:
     labels: str | None = None
     missing: str = "error"
     categorical: str = "error"
+    drop: tuple[str, ...] = ()
     task: str | None = None
     hidden: tuple[int, ...] = (64, 64)
     epochs: int = 10
@@ -63,6 +64,11 @@ class Data:
     name: str
     rows: Table
     held_out: Table
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """What each row weighs in the training."""
+        return task.weights(self.rows, self.rows)
 
     @property
     def target(self) -> Target:
@@ -86,7 +92,7 @@ def load(settings: Settings) -> Data:
     elif target is None and settings.labels is None:
         raise ValueError(f"say with --target which column of {path!r} to predict: {listed(Source(path).columns)}")
     table = data.read_csv(
-        path, target, settings.labels, settings.missing, settings.categorical, task=settings.task
+        path, target, settings.labels, settings.missing, settings.categorical, drop=settings.drop, task=settings.task
     )
     task.check(table, repr(path))
     rows, held_out = table.split(TEST_SIZE, settings.seed)
@@ -184,7 +190,8 @@ def train(settings: Settings, given: Data, name: str, report: dict, stages: Stag
 
     def first_call() -> None:
         model, rows = build(settings, given, name), slice(0, settings.batch_size)
-        model.fit(given.rows.X[rows], given.rows.y[rows], settings.batch_size, verbose=0)
+        weights = None if given.weights is None else given.weights[rows]
+        model.fit(given.rows.X[rows], given.rows.y[rows], settings.batch_size, verbose=0, sample_weight=weights)
         model.evaluate(given.held_out.X, given.held_out.y)
         model(given.held_out.X)
 
@@ -195,7 +202,10 @@ def train(settings: Settings, given: Data, name: str, report: dict, stages: Stag
     with stages(f"{name}: training", settings.epochs) as advance:
         calls = [AfterEpoch(advance)]
         try:
-            model.fit(given.rows.X, given.rows.y, settings.batch_size, settings.epochs, verbose=0, callbacks=calls)
+            model.fit(
+                given.rows.X, given.rows.y, settings.batch_size, settings.epochs, verbose=0, callbacks=calls,
+                sample_weight=given.weights,
+            )  # fmt: skip
         except KeyboardInterrupt:
             if model.history is not None and model.history.epoch:
                 put_in(entry, model, given)

@@ -7,7 +7,7 @@ from xml.dom.minidom import Element
 import sympy as sp
 from sympy.printing.mathml import MathMLPresentationPrinter
 
-from minidl.formulas import Formula
+from minidl.formulas import Formula, theta
 
 NAMES = {"ell": "ℓ"}  # letters that SymPy has no character for
 
@@ -20,6 +20,9 @@ class Printer(MathMLPresentationPrinter):
         for part in inside:
             element.appendChild(self.dom.createTextNode(part) if isinstance(part, str) else part)
         return element
+
+    def _as_ordered_terms(self, total: sp.Expr, order: str | None = None) -> list[sp.Expr]:
+        return ordered_terms(total)
 
     def _print_Exp1(self, expression: object) -> Element:
         return self.tag("mi", "e")
@@ -48,9 +51,13 @@ class Printer(MathMLPresentationPrinter):
     def _print_Piecewise(self, piecewise: sp.Piecewise) -> Element:
         rows = []
         for value, condition in piecewise.args:
-            when = self.tag("mtext", "otherwise") if condition == sp.true else self._print(condition)
-            rows.append(self.tag("mtr", self.tag("mtd", self._print(value)), self.tag("mtd", when)))
-        return self.tag("mrow", self.tag("mo", "{"), self.tag("mtable", *rows))
+            when = [self.tag("mtext", "otherwise")]
+            if condition != sp.true:
+                when = [self.tag("mtext", "if\u00a0"), self._print(condition)]
+            rows.append(self.tag("mtr", self.tag("mtd", self._print(value)), self.tag("mtd", self.tag("mrow", *when))))
+        table = self.tag("mtable", *rows)
+        table.setAttribute("displaystyle", "true")
+        return self.tag("mrow", self.tag("mo", "{"), table)
 
     def _print_Mul(self, product: sp.Mul) -> Element:
         if product.could_extract_minus_sign():
@@ -93,9 +100,17 @@ class Printer(MathMLPresentationPrinter):
 
 
 def markup(expression: sp.Expr) -> str:
-    """An expression, in whichever order of terms puts fewer minus signs in front."""
-    printed = (Printer({"ln_notation": True, "order": order}).doprint(expression) for order in ("rev-lex", None))
-    return min(printed, key=lambda text: text.count("<mrow><mo>-</mo>")).replace("<mo>-</mo>", "<mo>−</mo>")
+    return Printer({"ln_notation": True}).doprint(expression).replace("<mo>-</mo>", "<mo>−</mo>")
+
+
+def ordered_terms(total: sp.Expr) -> list[sp.Expr]:
+    """A sum's terms as a textbook writes them: a number or theta first, e^z before e^-z, what is taken off last."""
+
+    def place(term: sp.Expr) -> tuple[bool, bool, bool]:
+        falls = isinstance(term, sp.exp) and term.args[0].could_extract_minus_sign()
+        return term.could_extract_minus_sign(), not (term.is_Number or term == theta), falls
+
+    return sorted(total.as_ordered_terms("rev-lex"), key=place)
 
 
 def is_composed(factor: sp.Expr) -> bool:

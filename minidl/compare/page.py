@@ -19,6 +19,7 @@ from minidl.compare.report import (
 )
 from minidl.contract import OPERATIONS
 from minidl.formulas import FORMULAS, Formula, largest
+from minidl.plots import DARK, LIGHT
 
 PANEL_TITLES = {
     "loss": "The training loss of each engine: the curves lie on each other",
@@ -116,7 +117,7 @@ def pictures(report: dict) -> str:
 
 
 def image(name: str, title: str, report: dict) -> str:
-    light, dark = (embedded(picture.panel(name, report, style)) for style in (picture.LIGHT, picture.DARK))
+    light, dark = (embedded(picture.panel(name, report, style)) for style in (LIGHT, DARK))
     return (
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
         f'<img src="{light}" alt="{escape(title)}"></picture>'

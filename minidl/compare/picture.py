@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from minidl.compare import MODEL_TIMES
 from minidl.compare import report as words
+from minidl.plots import LIGHT, Style, png, theme
 
 MARKERS = {"numpy": "o", "numba": "D", "cupy": "s"}
 LOSSES = {
@@ -24,20 +21,6 @@ LOSSES = {
     "regression": "mean squared error",
 }
 WORST = 2  # shares of a bound are drawn up to here
-
-
-@dataclass(frozen=True)
-class Style:
-    """The colours of one theme."""
-
-    paper: str
-    ink: str
-    faint: str
-    engines: dict[str, str]
-
-
-LIGHT = Style("#ffffff", "#1c2430", "#dde2e9", {"numpy": "#2f7fc1", "numba": "#d9541e", "cupy": "#2a9d5c"})
-DARK = Style("#171c24", "#e6eaf0", "#38414e", {"numpy": "#6cb4ee", "numba": "#ff9a62", "cupy": "#5fd093"})
 
 
 def overview(report: dict) -> bytes:
@@ -63,30 +46,6 @@ def panel(name: str, report: dict, style: Style) -> bytes:
 
 def rows_height(report: dict) -> float:
     return 1.4 + 0.19 * max(3, len(report["formulas"]))
-
-
-def theme(style: Style):
-    return rc_context({
-        "font.size": 9.5,
-        "axes.titlesize": 11,
-        "axes.titleweight": "bold",
-        "axes.titlelocation": "left",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.axisbelow": True,
-        "axes.grid": True,
-        "grid.color": style.faint,
-        "axes.edgecolor": style.faint,
-        "legend.frameon": False,
-        **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), style.paper),
-        **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), style.ink),
-    })  # fmt: skip
-
-
-def png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 # --- panels ---------------------------------------------------------------------------------------------------------

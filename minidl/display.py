@@ -1,0 +1,110 @@
+"""How things show themselves: as text in a terminal or a file, as HTML in a notebook or as a page of its own."""
+
+from __future__ import annotations
+
+import io
+import sys
+from html import escape
+
+# Nothing here asks for the theme: text has the colour that the page gives it, and the greys and the engines' colours
+# are as far from white as from black. So a notebook may be light or dark, whichever way it says so.
+STYLE = """
+.minidl { font-size: 0.95rem; line-height: 1.5; }
+.minidl h2 { margin: 0 0 4px; font-size: 1.45rem; }
+.minidl h3 { margin: 18px 0 6px; font-size: 1.05rem; }
+.minidl p { margin: 4px 0; }
+.minidl small, .minidl .soft, .minidl dt, .minidl th { color: #808285; font-size: 0.85rem; font-weight: normal; }
+.minidl .boxes { display: flex; flex-wrap: wrap; gap: 10px; margin: 12px 0; }
+.minidl .boxes .box { display: flex; flex-direction: column; }
+.minidl .box { border: 1px solid #80828560; border-radius: 8px; padding: 8px 12px; min-width: 0; }
+.minidl .formula { overflow: auto hidden; margin: auto 0; }
+.minidl math { font-family: "STIX Two Math", "Cambria Math", "Latin Modern Math", "STIX Math",
+  "DejaVu Math TeX Gyre", math;
+  font-size: 1.1rem; margin: 0.5em 0; text-align: left; }
+.minidl .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 33rem), 1fr)); gap: 10px;
+  margin: 12px 0; }
+.minidl .columns .box { border-top-width: 3px; }
+.minidl .columns h3 { margin: 0; }
+.minidl pre { margin: 8px 0 0; padding: 0; overflow-x: auto; white-space: pre-wrap; background: none; border: 0;
+  color: inherit; font: 0.8rem/1.45 ui-monospace, "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
+.minidl code { background: none; color: inherit; padding: 0; font-family: ui-monospace, "Cascadia Mono", Menlo,
+  Consolas, "DejaVu Sans Mono", monospace; }
+.minidl pre code { font: inherit; }
+.minidl details { margin-top: 8px; }
+.minidl summary { cursor: pointer; color: #808285; font-size: 0.85rem; }
+.minidl .scroll { overflow-x: auto; }
+.minidl table { border-collapse: collapse; margin: 8px 0; font-size: 0.9rem; font-variant-numeric: tabular-nums;
+  width: auto; border: 0; }
+.minidl tr { background: none; }
+.minidl th, .minidl td { padding: 4px 14px 4px 0; text-align: right; vertical-align: top; border: 0;
+  border-bottom: 1px solid #80828540; }
+.minidl .left { text-align: left; }
+.minidl dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 16px; margin: 10px 0 0;
+  font-size: 0.9rem; }
+.minidl dt { margin: 0; } .minidl dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
+.minidl .warn { color: #d9541e; }
+"""
+
+PAGE = """:root { color-scheme: light dark; }
+@media (prefers-color-scheme: dark) { body { background: #14181f; color: #e2e6ec; } }
+body { margin: 0; font: 16px/1.5 system-ui, sans-serif; }
+main { max-width: 1440px; margin: 0 auto; padding: 28px 20px 60px; }
+"""
+
+
+class Shown:
+    """Derive from this and write ``__rich_console__`` and ``_html``: it prints as text, and is rendered in Jupyter."""
+
+    def __str__(self) -> str:
+        return text(self)
+
+    def __repr__(self) -> str:
+        return text(self)
+
+    def _repr_html_(self) -> str:
+        return fragment(self._html())
+
+
+def text(renderable: object, width: int | None = None) -> str:
+    """What rich prints, without colours, in characters that the standard output has; as wide as the terminal."""
+    from rich.console import Console
+
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    file = io.TextIOWrapper(io.BytesIO(), encoding, errors="replace", newline="\n")
+    console = Console(file=file, width=width, color_system=None, force_terminal=False, force_jupyter=False)
+    console.print(renderable, highlight=False)
+    file.flush()
+    lines = file.buffer.getvalue().decode(encoding).split("\n")
+    return "\n".join(line.rstrip() for line in lines).rstrip("\n")
+
+
+def fragment(html: str) -> str:
+    """A piece of HTML that brings its style with it and touches nothing around it."""
+    return f'<div class="minidl"><style>{STYLE}</style>{html}</div>'
+
+
+def document(title: str, html: str) -> str:
+    """A page that needs nothing but itself; it is well-formed XML too."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
+        f"<title>{escape(title)}</title>\n<style>{PAGE}</style>\n</head>\n"
+        f"<body>\n<main>\n{fragment(html)}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def table(head: list[str], rows: list[list[str]], text: tuple[int, ...] = (0,)) -> str:
+    """A table of cells that are HTML already; the columns ``text`` (from 0) begin at the left, numbers end right."""
+
+    def line(kind: str, cells: list[str]) -> str:
+        sides = [' class="left"' if place in text else "" for place in range(len(cells))]
+        return "".join(f"<{kind}{side}>{cell}</{kind}>" for side, cell in zip(sides, cells, strict=True))
+
+    body = "".join(f"<tr>{line('td', row)}</tr>" for row in rows)
+    return f'<div class="scroll"><table><tr>{line("th", head)}</tr>{body}</table></div>'
+
+
+def in_notebook() -> bool:
+    """Whether what is displayed goes to a notebook's page."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return type(shell).__name__ in ("ZMQInteractiveShell", "Shell")  # Jupyter's, and Colab's own

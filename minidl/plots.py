@@ -1,0 +1,156 @@
+"""Training as a picture, and how minidl's pictures look."""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter
+
+from minidl import files
+
+STEEP = 100  # where the largest value is that many times the smallest, the axis is logarithmic
+MARKED = 30  # up to so many epochs each has a marker
+FORMATS = (".png", ".svg", ".pdf")
+
+
+@dataclass(frozen=True)
+class Style:
+    """The colours of one theme."""
+
+    paper: str
+    ink: str
+    faint: str
+    engines: dict[str, str]
+
+
+LIGHT = Style("#ffffff", "#1c2430", "#dde2e9", {"numpy": "#2f7fc1", "numba": "#d9541e", "cupy": "#2a9d5c"})
+DARK = Style("#171c24", "#e6eaf0", "#38414e", {"numpy": "#6cb4ee", "numba": "#ff9a62", "cupy": "#5fd093"})
+
+
+def theme(style: Style):
+    return rc_context({
+        "font.size": 9.5,
+        "axes.titlesize": 11,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.axisbelow": True,
+        "axes.grid": True,
+        "grid.color": style.faint,
+        "axes.edgecolor": style.faint,
+        "legend.frameon": False,
+        **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), style.paper),
+        **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), style.ink),
+    })  # fmt: skip
+
+
+def png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+class Picture(Figure):
+    """A figure that is not pyplot's, so that nothing keeps it or opens a window; in Jupyter it shows itself."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
+def history(record: object, path: str | Path | None = None) -> Picture:
+    """``History.plot``: the loss and each metric over the epochs, training and validation laid on each other.
+
+    Axes begin at 0, or are logarithmic and say so. RuntimeError where no epoch was trained; ValueError for a path
+    that ends in no known format, OSError where it cannot be written.
+    """
+    if not record.epoch:
+        raise RuntimeError("there is nothing to plot: no epoch has been trained; call fit with epochs=1 or more")
+    if path is not None:
+        ending = Path(path).suffix.lower()
+        if ending not in FORMATS:
+            raise ValueError(f"a picture's name ends in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, not {str(path)!r}")
+        files.writable(path)
+    names = [name for name in record.history if not (name.startswith("val_") and name[4:] in record.history)]
+    names.sort(key=lambda name: name != "loss")  # the loss first, the others as they came
+    with theme(LIGHT):
+        across = min(len(names), 3)
+        down = math.ceil(len(names) / across)
+        figure = Picture(figsize=(4.8 * across, 3.6 * down), dpi=110, layout="constrained")
+        places = figure.subplots(down, across, squeeze=False).ravel()
+        for axes, name in zip(places, names, strict=False):
+            panel(axes, name, record)
+        for axes in places[len(names) :]:
+            axes.set_axis_off()
+        if path is not None:
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=ending[1:])
+            files.replace(path, buffer.getvalue())
+    return figure
+
+
+def panel(axes: Axes, name: str, record: object) -> None:
+    """One quantity over the epochs: the training below with a wide line, so that equal curves are both seen."""
+    last = max(map(len, record.history.values()))
+    looks = {
+        name: {"label": "training", "color": LIGHT.engines["numpy"], "lw": 3, "ms": 6},
+        f"val_{name}": {"label": "validation", "color": LIGHT.engines["numba"], "lw": 1.4, "ms": 3.5},
+    }
+    curves = [(record.history[key], look) for key, look in looks.items() if key in record.history]
+    finite = [value for values, _ in curves for value in values if math.isfinite(value)]
+    missing = set()
+    for values, look in curves:
+        epochs = range(last - len(values) + 1, last + 1)  # a History that is given to fit again goes on
+        missing |= {epoch for epoch, value in zip(epochs, values, strict=True) if not math.isfinite(value)}
+        shown = [value if math.isfinite(value) else math.nan for value in values]
+        axes.plot(epochs, shown, marker="o" if len(values) <= MARKED else "", **look)
+    steep = bool(finite) and min(finite) > 0 and max(finite) > STEEP * min(finite)
+    axes.set_title(name)
+    axes.set(xlabel="epoch", ylabel=label_of(name, record) + (" (logarithmic axis)" if steep else ""))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_xlim(*padded(1, last))
+    if steep:
+        axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    elif finite:
+        low, high = min(0.0, *finite, 0.0), max(0.0, *finite, 0.0)
+        axes.set_ylim(low * 1.05, high * 1.05 or 1)
+    else:
+        axes.set_yticks([])
+    if missing:
+        words = f"not finite in {'epoch' if len(missing) == 1 else 'epochs'} {runs(sorted(missing))}"
+        axes.set_title(words, loc="right", fontsize=9, fontweight="normal")
+    if len(curves) > 1:
+        axes.legend()
+
+
+def padded(first: int, last: int) -> tuple[float, float]:
+    margin = max(0.5, 0.03 * (last - first))
+    return first - min(margin, 0.9), last + margin  # epoch 0 is not in sight
+
+
+def runs(epochs: list[int]) -> str:
+    """Numbers in words, neighbours as one: 3, 5 to 9."""
+    groups: list[list[int]] = []
+    for epoch in epochs:
+        if groups and epoch == groups[-1][-1] + 1:
+            groups[-1].append(epoch)
+        else:
+            groups.append([epoch])
+    words = [str(group[0]) if len(group) == 1 else f"{group[0]} to {group[-1]}" for group in groups]
+    return ", ".join(words if len(words) <= 4 else [*words[:3], f"and {len(words) - 3} more runs"])
+
+
+def label_of(name: str, record: object) -> str:
+    """What the axis of a quantity says: of the loss its name, with the unit where it has one."""
+    if name != "loss":
+        return name.replace("_", " ")
+    loss = getattr(getattr(record.model, "_loss", None), "name", "loss")
+    return loss.replace("_", " ") + (" (nats)" if "crossentropy" in loss else "")
