@@ -10,8 +10,8 @@ import numpy as np
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.gemm import add_product
 
-# For a literal 1 in a call Numba compiles the function once more, with a step of 1 built in; the cleverer loop that LLVM
-# makes of it takes a third longer.
+# For a literal 1 in a call Numba compiles the function once more, with a step of 1 built in; the cleverer loop that
+# LLVM makes of it takes a third longer.
 ZERO, ONE = np.int64(0), np.int64(1)
 
 
