@@ -1,4 +1,4 @@
-"""Where measurements are kept: one JSON file for each command, with the machine and the date."""
+"""Where measurements are kept: one JSON file for each command, with the machine and the date, and pictures of them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,14 @@ def write(name: str, content: dict) -> Path:
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{name}.json"
     files.replace(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    return path
+
+
+def picture(name: str, png: bytes) -> Path:
+    """Write perf/results/NAME.png, likewise."""
+    FOLDER.mkdir(exist_ok=True)
+    path = FOLDER / f"{name}.png"
+    files.replace(path, png)
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -158,6 +159,11 @@ def measure(name: str, engine: str, stride: int, advance: Callable[[], None]) ->
 def percentile(histogram: np.ndarray, share: float) -> float:
     """The error that this share of the values does not exceed: the upper end of the bin that it lies in."""
     return float((np.searchsorted(np.cumsum(histogram), share * histogram.sum()) + 1) * BIN)
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("functions", nargs="*", metavar="FUNCTION", help=f"which (default: {', '.join(FUNCTIONS)})")
+    parser.add_argument("--all", action="store_true", help="all 2^32 values, which takes minutes for each function")
 
 
 def main(all: bool = False, functions: list[str] | None = None) -> None:

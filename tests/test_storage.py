@@ -289,7 +289,7 @@ def test_class_of_ones_own_is_refused(mine, tmp_path):
 
 def test_setting_that_was_made_impossible_is_found_when_saving(tmp_path):
     model = a_model()
-    vars(model.layers[2])["rate"] = "much"  # past the check of assignments
+    vars(model.layers[2])["rate"] = "much"  # past the check that a setting gets
     with pytest.raises(ValueError, match=r"cannot be saved: rate must be a number, not 'much'"):
         model.save(tmp_path / "model")
 

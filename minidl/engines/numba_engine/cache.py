@@ -59,8 +59,8 @@ class Cache(FunctionCache):
         if found is None:
             say_once(
                 "compiling",
-                "minidl: compiling the Numba engine for this processor (about 20 s for a first training, in float32 "
-                f"and again in float64; less for an operation by itself); kept in {self.cache_path}",
+                "minidl: compiling what the Numba engine needs for this processor (about 20 s for a first training, in "
+                f"float32 and again in float64; less for an operation); kept in {self.cache_path}",
             )
         return found
 
