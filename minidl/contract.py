@@ -62,6 +62,9 @@ PROBABILITY_FLOOR = 1e-7  # probabilities are clipped to [floor, 1 - floor] befo
 DEVIATION_FLOOR = 1e-7  # of a normalization, as in Keras
 
 
+UNITS = {"ulp": "ulp", "product": "u |A||B|", "relative": "u max|C|"}  # of an error, by its measure
+
+
 @dataclass(frozen=True)
 class Operation:
     """One operation of an engine, and how far it may be from its formula.
@@ -84,6 +87,15 @@ class Operation:
     def bound_of(self, engine: str) -> float:
         """The error that this engine states for the operation."""
         return dict(self.bounds).get(engine, self.bound)
+
+    def text(self, engine: str) -> str:
+        """What this engine's function says when asked for help."""
+        if not self.formula:
+            return f"{self.shapes}."
+        return (
+            f"{self.shapes}.\n\nFormula {self.formula!r} (minidl.formulas); the error is at most "
+            f"{self.bound_of(engine):g} {UNITS[self.measure]} (minidl.contract)."
+        )
 
 
 def _activation(name: str, bound: float, **bounds: float) -> list[Operation]:

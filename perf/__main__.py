@@ -1,16 +1,17 @@
-"""The command line of perf: ``python -m perf ceilings | ladder | training | coldstart | report``."""
+"""The command line of perf: ``python -m perf ceilings | ladder | training | coldstart | ulp | report``."""
 
 from __future__ import annotations
 
 import argparse
 
-from perf import ceilings, coldstart, ladder, report, training
+from perf import ceilings, coldstart, ladder, report, training, ulp
 
 COMMANDS = {  # what it runs, what it does, and where it takes arguments a function that adds them to its parser
     "ceilings": (ceilings.main, "the most that this machine can do: multiply-adds, and bandwidth of caches and memory"),
     "ladder": (ladder.main, "from plain loops to all cores, each rung as a share of the ceiling", ladder.arguments),
     "training": (training.main, "an epoch on each engine, in turns: tiny, table, mnist/32, mnist/256"),
     "coldstart": (coldstart.main, "a fresh process to a trained and evaluated model, against JAX where installed"),
+    "ulp": (ulp.main, "the error of the elementary functions over the float32 line, in a minute", ulp.arguments),
     "report": (report.main, "write the README's tables from perf/results"),
 }
 

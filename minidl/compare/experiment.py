@@ -17,7 +17,7 @@ from minidl import Adam, Callback, Sequential, data, task
 from minidl.bench import machine, operations, timing
 from minidl.checks import listed
 from minidl.compare import MODEL_TIMES
-from minidl.contract import OPERATIONS
+from minidl.contract import OPERATIONS, UNITS
 from minidl.data import Table, Target
 from minidl.data.text import Source
 from minidl.engines import ENGINES, get_engine, why_not
@@ -26,7 +26,6 @@ CURVE_TOLERANCE = 1e-4
 TEST_SIZE = 0.25
 BUDGETS = {"epoch": 2.0, "one_row": 1.0, "test_set": 1.0, "operation": 0.2}  # seconds of timing, all engines together
 SUMMARIES = {what: summary for what, _, summary in MODEL_TIMES}
-UNITS = {"ulp": "ulp", "product": "u |A||B|", "relative": "u max|C|"}
 
 
 class Stages(Protocol):

@@ -31,7 +31,9 @@ class Engine:
         self.name = name
         for operation in OPERATIONS.values():
             module = importlib.import_module(f"{package}.{operation.module}")
-            setattr(self, operation.name, getattr(module, operation.name))
+            function = getattr(module, operation.name)
+            function.__doc__ = operation.text(name)  # said once, in the contract
+            setattr(self, operation.name, function)
         self.trainer = importlib.import_module(f"{package}.train").Trainer
         infer = importlib.import_module(f"{package}.infer")
         self.predict, self.evaluate = infer.predict, infer.evaluate

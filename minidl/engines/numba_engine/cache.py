@@ -60,7 +60,7 @@ class Cache(FunctionCache):
             say_once(
                 "compiling",
                 "minidl: compiling what the Numba engine needs for this processor (about 20 s for a first training, in "
-                f"float32 and again in float64; less for an operation by itself); it is kept in {self.cache_path}",
+                f"float32 and again in float64; less for an operation); kept in {self.cache_path}",
             )
         return found
 
