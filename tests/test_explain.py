@@ -172,7 +172,7 @@ def test_what_is_called_is_found_through_imports_overloads_and_tuples():
     assert found[0] == "sigmoid"
     assert {"sigmoid_of", "exp", "exp_float32", "choose", "LOG2_E", "ROUNDER"} <= set(found)
     assert "tanh_float32" not in found
-    assert {"add_product", "add_last_columns", "make_tile", "VECTOR_BYTES"} <= set(names_of("numba", "dense"))
+    assert {"multiply", "dense_above", "make_tile", "VECTOR_BYTES"} <= set(names_of("numba", "dense"))
     assert names_of("numpy", "adamw") == ["adamw", "adam"]
     assert names_of("numpy", "binary_crossentropy") == ["binary_crossentropy", "PROBABILITY_FLOOR"]
     assert names_of("numpy", "momentum") == ["momentum"]  # its argument has its name
@@ -293,10 +293,10 @@ def test_wide_terminals_have_the_engines_side_by_side():
 
 
 def test_full_shows_what_is_called():
-    assert "def add_product" not in str(minidl.explain("dense", measure=False))
-    assert "def add_product" in str(minidl.explain("dense", measure=False, full=True))
+    assert "def multiply" not in str(minidl.explain("dense", measure=False))
+    assert "def multiply" in str(minidl.explain("dense", measure=False, full=True))
     folded = html_of(minidl.explain("dense", measure=False)).getElementsByTagName("details")
-    assert any("def add_product" in texts(part) for part in folded)
+    assert any("def multiply" in texts(part) for part in folded)
 
 
 # --- the command ----------------------------------------------------------------------------------------------------
@@ -322,7 +322,7 @@ def test_command_without_a_name_lists_all(capsys):
 def test_command_options(capsys):
     assert run("explain", "dense", "--no-measure", "--full") == 0
     out = capsys.readouterr().out
-    assert "def add_product" in out
+    assert "def multiply" in out
     assert "vs NumPy" not in out
 
 

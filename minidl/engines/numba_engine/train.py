@@ -42,6 +42,7 @@ from minidl.engines.numba_engine.gemm import ROWS, transpose
 from minidl.engines.numba_engine.infer import add_up, forward, penalty, places_for, targets
 from minidl.engines.numba_engine.normalization import normalization_backward
 from minidl.engines.numba_engine.regularization import dropout_backward, l1_backward, l2_backward
+from minidl.engines.numba_engine.subnormals import flush_subnormals, restore_subnormals
 from minidl.engines.numba_engine.threads import DONE, STEP, add_atomically, take, wait_until_done
 from minidl.engines.numba_engine.views import matrix, vector
 
@@ -169,7 +170,7 @@ def run_batches(
     Each of the ``threads`` calls this, with ``own`` to itself. They share the jobs of a step's first part, wait until
     all are done, and then those of the second.
     """
-    end = 0
+    end, before = 0, flush_subnormals()
     for first in range(start, stop, batch_size):
         batch = order[first : min(first + batch_size, stop)]
         begin, end = end, end + (batch.size + job_rows - 1) // job_rows
@@ -207,6 +208,7 @@ def run_batches(
             job = take(counters, end, threads)
         if threads > 1:
             wait_until_done(counters, end)
+    restore_subnormals(before)
     counters[STEP] = step
 
 
