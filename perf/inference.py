@@ -1,0 +1,31 @@
+"""Inference: rows through a trained network, by model(x) and by each rival's fastest way, from one row to thousands."""
+
+from __future__ import annotations
+
+import argparse
+
+from minidl.bench import timing
+from perf import cases, options, pictures, results_file, rivals
+from perf.contest import contest, show
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    options.add(parser, cases.INFERENCE, seconds=10)
+
+
+def main(chosen: argparse.Namespace) -> None:
+    names = rivals.those_who("predictor", chosen.rivals)
+    for name in chosen.only:
+        case = cases.INFERENCE[name]
+        print(f"{name}: {case.name}, {case.rows:,} {'row' if case.rows == 1 else 'rows'}", flush=True)
+        say = lambda text: print(f"  {text}", flush=True)  # noqa: E731
+        try:
+            found = contest("predictor", case, names, chosen.seconds, say=say)
+        except timing.Disagreement as error:
+            print(f"  {error}")
+            continue
+        show(found["entries"], "a call")
+        if chosen.rivals is None:
+            results_file.add("inference", name, found)
+    if chosen.rivals is None:
+        pictures.draw("inference")

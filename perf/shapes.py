@@ -1,0 +1,77 @@
+"""Other shapes: training and inference on random networks and batches that nothing was tuned for, odd numbers all."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+from minidl.bench import timing
+from perf import cases, options, results_file, rivals, training
+from perf.contest import contest, duration, fastest_rival
+
+FLOPS = 1e9  # about so many in an epoch
+USUAL = ["numpy", "pytorch", "jax", "onnxruntime"]  # the others are never the fastest, or take long to set up
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    options.add(parser, seconds=5)
+    parser.add_argument("--shapes", type=int, default=12, metavar="N", help="how many networks (default: 12)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="that they are drawn with (default: 0)")
+
+
+def draw(rng: np.random.Generator) -> cases.Case:
+    """1 to 6 layers, 3 to 1,499 units in each, batches of 1 to 4,095 rows, the last one ragged."""
+    units = [odd(rng, 3, 1_499) for _ in range(rng.integers(1, 7))]
+    batch_size = odd(rng, 1, 4_095)
+    case = cases.Case(units[0], tuple(units[1:]), str(rng.choice(["relu", "sigmoid"])), batch_size,
+                      str(rng.choice(["sgd", "adam"])), batch_size, epochs=3)  # fmt: skip
+    batches = int(np.clip(FLOPS / (3 * case.flops), 2, 300))
+    rows = batches * batch_size + int(rng.integers(1, batch_size + 1)) // 2
+    return cases.Case(case.inputs, case.hidden, case.activation, rows, case.optimizer, batch_size, case.epochs)
+
+
+def odd(rng: np.random.Generator, low: int, high: int) -> int:
+    """An odd number between two odd ones, small ones as likely as large ones."""
+    return min(int(np.exp(rng.uniform(np.log(low), np.log(high + 1)))) | 1, high)
+
+
+def main(chosen: argparse.Namespace) -> None:
+    rng, lost, count = np.random.default_rng(chosen.seed), [], 0
+    for _ in range(chosen.shapes):
+        case = draw(rng)
+        once = cases.Case(case.inputs, case.hidden, case.activation, case.batch_size)
+        network = f"{case.name}, {case.activation}"
+        titles = {
+            "trainer": f"{network}, batch {case.batch_size:,}, {case.optimizer}, {case.rows:,} rows",
+            "predictor": f"{network}, inference of {once.rows:,} row{'s' * (once.rows > 1)}",
+        }
+        for what, title in titles.items():
+            names = rivals.those_who(what, chosen.rivals or USUAL)
+            count += 1
+            try:
+                if what == "trainer":
+                    found = training.measure(case, names, chosen.seconds)
+                else:
+                    found = contest(what, once, names, chosen.seconds)
+            except timing.Disagreement as error:
+                print(f"{title}: {error}")
+                lost.append(title)
+                continue
+            line, slower = judged(found["entries"])
+            print(f"{title}: {line}", flush=True)
+            lost += [title] * slower
+            if chosen.rivals is None:
+                results_file.add("shapes", title, found)
+    print(f"slower than the fastest rival in {len(lost)} of {count}" + "".join(f"\n  {title}" for title in lost))
+
+
+def judged(entries: dict[str, dict]) -> tuple[str, bool]:
+    """Minidl's time and its ratio to the fastest rival, in words, and whether it is slower, beyond doubt."""
+    rival = fastest_rival(entries)
+    if rival is None or "minidl" not in entries:
+        return "nobody to compare", False
+    ratio, seconds = entries[rival]["ratio"], entries["minidl"]["seconds"]
+    slower = ratio["high"] < 1
+    words = f"{ratio['value']:.2f}x {rival} ({ratio['low']:.2f} to {ratio['high']:.2f}), {entries[rival]['setting']}"
+    return f"{duration(seconds).strip()}, {words}{'   SLOWER' * slower}", slower
