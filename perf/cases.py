@@ -10,7 +10,6 @@ import numpy as np
 from minidl import seeds
 
 SEED = 0
-LEARNING_RATES = {"sgd": 0.01, "adam": 0.001}
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 
 
@@ -25,14 +24,11 @@ class Case:
     optimizer: str = "adam"
     batch_size: int = 32
     epochs: int = 5  # in one call
+    learning_rate: float = 0.001
 
     @property
     def widths(self) -> tuple[int, ...]:
         return (self.inputs, *self.hidden, 1)
-
-    @property
-    def learning_rate(self) -> float:
-        return LEARNING_RATES[self.optimizer]
 
     @property
     def name(self) -> str:
@@ -60,7 +56,7 @@ class Product:
 
 
 TRAINING = {
-    "tiny": Case(10, (10,), "sigmoid", 100, "sgd", 10, 20),
+    "tiny": Case(10, (10,), "sigmoid", 100, "sgd", 10, 20, 0.01),
     "table": Case(30, (64, 64), "relu", 8_192),
     "mnist/32": Case(784, (256, 128), "relu", 8_192),
     "mnist/256": Case(784, (256, 128), "relu", 16_384, batch_size=256),

@@ -23,7 +23,7 @@ def contest(
 
     ``what`` is the function of theirs that makes the calls: trainer, predictor or product. ``fixed`` is a setting for
     all instead of those worth trying; ``say`` is told how far it is. Raises ``timing.Disagreement`` where a rival
-    computes something else than the first.
+    computes something else than the first, and RuntimeError where the first cannot run.
     """
     workers: dict[str, Worker] = {}
     left_out: dict[str, str] = {}
@@ -37,11 +37,11 @@ def contest(
                     workers[name] = best(what, case, name, settings, next(iter(workers.values()), None), stack)
                 except RuntimeError as error:
                     reason = str(error)
+            if reason and name == names[0]:
+                raise RuntimeError(f"{name} is what the others are compared with, and cannot run: {reason}")
             if reason:
                 left_out[name] = reason
                 say(f"{name}: left out, {reason}")
-        if not workers:
-            return {"entries": {}, "left_out": left_out}
         say("in turns ...")
         found = timing.compare(workers, repeat=REPEAT, budget_seconds=budget_seconds, sample_ns=SAMPLE_NS)
     entries = {

@@ -44,10 +44,10 @@ class Worker:
     def ask(self, what: str, *arguments: object) -> object:
         """Let it go on, have it do this, and stop it again."""
         try:
-            self.signal("SIGCONT")
+            self.go_on()
             self.connection.send((what, arguments))
             error, answer = self.connection.recv()
-            self.signal("SIGSTOP")
+            self.stop()
         except (EOFError, OSError):
             self.process.join(1)
             raise RuntimeError(f"{self.name} died (exit code {self.process.exitcode})") from None
@@ -55,10 +55,15 @@ class Worker:
             raise RuntimeError(f"{self.name} failed: {error}")
         return answer
 
-    def signal(self, name: str) -> None:
-        """Send a signal, where the system has it."""
-        if hasattr(signal, name):
-            os.kill(self.process.pid, getattr(signal, name))
+    def go_on(self) -> None:
+        if hasattr(signal, "SIGCONT"):
+            os.kill(self.process.pid, signal.SIGCONT)
+
+    def stop(self) -> None:
+        """Stop all of its threads, and wait until they stand still; where a system cannot, they go on spinning."""
+        if hasattr(signal, "SIGSTOP"):
+            os.kill(self.process.pid, signal.SIGSTOP)
+            os.waitpid(self.process.pid, os.WUNTRACED)
 
     def __enter__(self) -> Worker:
         return self
@@ -143,6 +148,7 @@ class Bench:
 
     def first_call(self) -> tuple[float, object]:
         seconds, result = timing.first_call(self.call)
+        self.last = seconds * 1e9
         return seconds, result if isinstance(result, list) else np.array(result)
 
     def sample(self, loops: int) -> int:
