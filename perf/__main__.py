@@ -7,15 +7,14 @@ import sys
 
 from perf import coldstart, inference, memory, ops, report, shapes, training
 
-# Each has main(options) and, where it has options of its own, add_options(parser).
-COMMANDS = {
-    "training": (training, "an epoch by each rival, in turns: tiny, table, mnist/32, mnist/256"),
-    "inference": (inference, "from one row to 8,192 through a trained network, by each rival, in turns"),
-    "ops": (ops, "the matrix products of a dense layer, on one core and on all, against the BLAS libraries"),
-    "shapes": (shapes, "training and inference on random networks that nothing was tuned for; says where minidl loses"),
-    "memory": (memory, "the most memory that training takes, and whether it grows over 1,000 epochs"),
-    "coldstart": (coldstart, "a fresh process to a trained and evaluated model, against JAX where installed"),
-    "report": (report, "write the README's tables from perf/results"),
+COMMANDS = {  # what it runs, what it does, and where it takes arguments a function that adds them to its parser
+    "training": (training.main, "an epoch by each rival, in turns, of four networks", training.arguments),
+    "inference": (inference.main, "1 to 8,192 rows through a network, by each rival, in turns", inference.arguments),
+    "ops": (ops.main, "a dense layer's matrix products, on one core and all, against BLAS libraries", ops.arguments),
+    "shapes": (shapes.main, "networks that nothing was tuned for; says where minidl is slower", shapes.arguments),
+    "memory": (memory.main, "the most that training takes, and whether it grows with the epochs", memory.arguments),
+    "coldstart": (coldstart.main, "a fresh process to a trained and evaluated model, against JAX where installed"),
+    "report": (report.main, "write the README's tables from perf/results"),
 }
 
 
@@ -23,14 +22,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m perf", description="Measurements, run from the repository.",
                                      epilog="python -m perf COMMAND --help explains a command.")  # fmt: skip
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, (module, meaning) in COMMANDS.items():
-        command = commands.add_parser(name, help=meaning, description=module.__doc__)
-        command.set_defaults(run=module.main)
-        if hasattr(module, "add_options"):
-            module.add_options(command)
-    options = parser.parse_args()
+    for name, (run, meaning, *more) in COMMANDS.items():
+        command = commands.add_parser(name, help=meaning, description=sys.modules[run.__module__].__doc__)
+        command.set_defaults(run=run)
+        for add_arguments in more:
+            add_arguments(command)
+    options = vars(parser.parse_args())
     try:
-        options.run(options)
+        options.pop("run")(**options)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

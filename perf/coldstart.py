@@ -78,7 +78,7 @@ def validate(accuracies: dict[str, object]) -> None:
             raise timing.Disagreement(f"{name} reaches an accuracy of only {accuracy:.3f}; nothing was timed")
 
 
-def main(options: object = None) -> None:
+def main() -> None:
     run(PROGRAMS["minidl"])  # compiles, where that has not been done yet
     rivals = {"minidl": lambda: run(PROGRAMS["minidl"])}
     if importlib.util.find_spec("jax"):

@@ -9,23 +9,23 @@ from perf import cases, options, pictures, results_file, rivals
 from perf.contest import contest, show
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def arguments(parser: argparse.ArgumentParser) -> None:
     options.add(parser, cases.INFERENCE, seconds=10)
 
 
-def main(chosen: argparse.Namespace) -> None:
-    names = rivals.those_who("predictor", chosen.rivals)
-    for name in chosen.only:
+def main(names: list[str] | None, only: list[str], seconds: float) -> None:
+    contestants = rivals.those_who("predictor", names)
+    for name in only:
         case = cases.INFERENCE[name]
         print(f"{name}: {case.name}, {case.rows:,} {'row' if case.rows == 1 else 'rows'}", flush=True)
         say = lambda text: print(f"  {text}", flush=True)  # noqa: E731
         try:
-            found = contest("predictor", case, names, chosen.seconds, say=say)
+            found = contest("predictor", case, contestants, seconds, say=say)
         except timing.Disagreement as error:
             print(f"  {error}")
             continue
         show(found["entries"], "a call")
-        if chosen.rivals is None:
+        if names is None:
             results_file.add("inference", name, found)
-    if chosen.rivals is None:
+    if names is None:
         pictures.draw("inference")

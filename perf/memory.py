@@ -12,16 +12,16 @@ GROWTH = cases.Case(30, (64, 64), "relu", 1_024, epochs=20)
 EPOCHS = 1_000
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def arguments(parser: argparse.ArgumentParser) -> None:
     options.add(parser, cases.TRAINING)
 
 
-def main(chosen: argparse.Namespace) -> None:
-    names = rivals.those_who("trainer", chosen.rivals)
-    for name in chosen.only:
+def main(names: list[str] | None, only: list[str]) -> None:
+    contestants = rivals.those_who("trainer", names)
+    for name in only:
         print(f"{name}: MB before training (with the data), and at most", flush=True)
         entries = {}
-        for rival in names:
+        for rival in contestants:
             reason = rivals.load(rival).why_not()
             try:
                 if not reason:
@@ -34,11 +34,11 @@ def main(chosen: argparse.Namespace) -> None:
             found = entries[rival]
             before, peak = (f"{found[key] / 1e6:8.0f}" for key in ("before", "peak"))
             print(f"  {rivals.LABELS[rival]:17}{before}{peak}   {found['setting']}", flush=True)
-        if chosen.rivals is None:
+        if names is None:
             results_file.add("memory", name, {"entries": entries})
     grown = growth()
     print(f"minidl over {EPOCHS:,} epochs of {GROWTH.name}: grown by {grown / 1e6:.2f} MB")
-    if chosen.rivals is None:
+    if names is None:
         results_file.add("memory", "growth", {"epochs": EPOCHS, "bytes": grown})
 
 

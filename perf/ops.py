@@ -6,46 +6,45 @@ import argparse
 
 from minidl.bench import timing
 from perf import cases, options, results_file, rivals
-from perf.contest import contest, fastest_rival
+from perf.contest import contest, fastest_rival, in_words
 
 SIZES = ("256x784x256", "32x784x256", "256x256x128", "32x64x64", "1024x784x256", "2048x2048x2048")  # n, i, o
 OPERATIONS = {"dense": "x W", "dense_backward_W": "x' dz", "dense_backward_x": "dz W'"}
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def arguments(parser: argparse.ArgumentParser) -> None:
     options.add(parser, SIZES, seconds=3)
 
 
-def main(chosen: argparse.Namespace) -> None:
-    names = rivals.those_who("product", chosen.rivals)
-    absent = {name: rivals.load(name).why_not() for name in names}
-    for name in [name for name in names if absent[name]]:
-        print(f"{name}: left out, {absent[name]}")
-    names = [name for name in names if not absent[name]]
+def main(names: list[str] | None, only: list[str], seconds: float) -> None:
+    absent = {name: rivals.load(name).why_not() for name in rivals.those_who("product", names)}
+    for name, reason in absent.items():
+        if reason:
+            print(f"{name}: left out, {reason}")
+    contestants = [name for name, reason in absent.items() if not reason]
     print(f"GFLOP/s, and how many times faster minidl is than the fastest rival\n{'':42}"
-          + "".join(f"{rivals.LABELS[name]:>14}" for name in names))  # fmt: skip
-    for size in chosen.only:
+          + "".join(f"{rivals.LABELS[name]:>14}" for name in contestants))  # fmt: skip
+    for size in only:
         for operation, formula in OPERATIONS.items():
             for setting in rivals.thread_counts():
                 case = cases.Product(operation, *map(int, size.split("x")))
-                measure(case, size, formula, setting["threads"], names, chosen)
+                line, found = measure(case, setting, contestants, seconds)
+                print(f"{size:15} {formula:6} {in_words(setting):11}        {line}", flush=True)
+                if found and names is None:
+                    results_file.add("ops", f"{size} {operation}, {in_words(setting)}", found)
 
 
 def measure(
-    case: cases.Product, size: str, formula: str, threads: int, names: list[str], chosen: argparse.Namespace
-) -> None:
-    """One product on so many threads: a line, and an entry in the results."""
-    place = f"{size:15} {formula:6} {threads} thread{'s' * (threads != 1):1}"
+    case: cases.Product, setting: dict, contestants: list[str], seconds: float
+) -> tuple[str, dict | None]:
+    """One product with a setting for all: the speeds as a line, and what ``contest`` found, with ``gflops``."""
     try:
-        found = contest("product", case, names, chosen.seconds, fixed={"threads": threads})
+        found = contest("product", case, contestants, seconds, fixed=setting)
     except timing.Disagreement as error:
-        print(f"{place:42} {error}")
-        return
-    for entry in found["entries"].values():
+        return str(error), None
+    entries = found["entries"]
+    for entry in entries.values():
         entry["gflops"] = case.flops / entry["seconds"] / 1e9
-    speeds = (found["entries"].get(name, {}).get("gflops") for name in names)
-    rival = fastest_rival(found["entries"])
-    times = f"   {found['entries'][rival]['ratio']['value']:.2f}x {rival}" if rival else ""
-    print(f"{place:42}" + "".join(f"{speed:14.1f}" if speed else f"{'-':>14}" for speed in speeds) + times, flush=True)
-    if chosen.rivals is None:
-        results_file.add("ops", f"{size} {case.operation} {threads}", found)
+    speeds = [f"{entries[name]['gflops']:14.1f}" if name in entries else f"{'-':>14}" for name in contestants]
+    rival = fastest_rival(entries)
+    return "".join(speeds) + (f"   {entries[rival]['ratio']['value']:.2f}x {rival}" if rival else ""), found

@@ -11,7 +11,7 @@ from perf import rivals
 
 def add(parser: argparse.ArgumentParser, cases: Iterable[str] = (), seconds: float = 0) -> None:
     """``--rivals``, and ``--only`` and ``--seconds`` where there are cases, and a time for each, to choose from."""
-    parser.add_argument("--rivals", type=names, metavar="NAME,...",
+    parser.add_argument("--rivals", dest="names", type=names, metavar="NAME,...",
                         help=f"these alone, beside minidl: {', '.join(list(rivals.MODULES)[1:])}")  # fmt: skip
     known = list(cases)
     if known:

@@ -26,7 +26,7 @@ def draw(name: str) -> None:
     if name == "inference":
         made["batch_sizes"] = batch_sizes(results)
     for title, picture in made.items():
-        print(f"written to {results_file.put(f'{title}.png', picture)}")
+        print(f"written to {results_file.picture(title, picture)}")
 
 
 def ratios(results: dict, title: str) -> bytes:

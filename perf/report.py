@@ -68,7 +68,7 @@ TABLES = {
 }
 
 
-def main(options: object = None) -> None:
+def main() -> None:
     text = README.read_text(encoding="utf-8")
     for name, (read, table) in TABLES.items():
         results = read(name)

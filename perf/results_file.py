@@ -1,4 +1,4 @@
-"""Where measurements are kept: one JSON file for each command, with the machine and the date."""
+"""Where measurements are kept: one JSON file for each command, with the machine and the date, and pictures of them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ SAME = ("processor", "cores", "versions")  # what cases in one file have in comm
 
 def write(name: str, content: dict) -> Path:
     """Write perf/results/NAME.json, whole or not at all."""
+    FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{name}.json"
-    put(path.name, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+    files.replace(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
     return path
 
 
-def put(name: str, content: bytes) -> Path:
-    """Write a file of this name into perf/results, whole or not at all."""
+def picture(name: str, png: bytes) -> Path:
+    """Write perf/results/NAME.png, likewise."""
     FOLDER.mkdir(exist_ok=True)
-    files.replace(FOLDER / name, content)
-    return FOLDER / name
+    path = FOLDER / f"{name}.png"
+    files.replace(path, png)
+    return path
 
 
 def read(name: str) -> dict | None:

@@ -15,7 +15,7 @@ FLOPS = 1e9  # about so many in an epoch
 USUAL = ["numpy", "pytorch", "jax", "onnxruntime"]  # the others are never the fastest, or take long to set up
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def arguments(parser: argparse.ArgumentParser) -> None:
     options.add(parser, seconds=5)
     parser.add_argument("--shapes", type=int, default=12, metavar="N", help="how many networks (default: 12)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="that they are drawn with (default: 0)")
@@ -39,9 +39,9 @@ def odd(rng: np.random.Generator, low: int, high: int) -> int:
     return min(int(np.exp(rng.uniform(np.log(low), np.log(high + 1)))) | 1, high)
 
 
-def main(chosen: argparse.Namespace) -> None:
-    rng, lost, count = np.random.default_rng(chosen.seed), [], 0
-    for _ in range(chosen.shapes):
+def main(names: list[str] | None, seconds: float, shapes: int, seed: int) -> None:
+    rng, lost, count = np.random.default_rng(seed), [], 0
+    for _ in range(shapes):
         case = draw(rng)
         once = replace(case, rows=case.batch_size)
         network = f"{case.name}, {case.activation}"
@@ -50,13 +50,13 @@ def main(chosen: argparse.Namespace) -> None:
             "predictor": f"{network}, inference of {once.rows:,} row{'s' * (once.rows > 1)}",
         }
         for what, title in titles.items():
-            names = rivals.those_who(what, chosen.rivals or USUAL)
+            contestants = rivals.those_who(what, names or USUAL)
             count += 1
             try:
                 if what == "trainer":
-                    found = training.measure(case, names, chosen.seconds)
+                    found = training.measure(case, contestants, seconds)
                 else:
-                    found = contest(what, once, names, chosen.seconds)
+                    found = contest(what, once, contestants, seconds)
             except timing.Disagreement as error:
                 print(f"{title}: {error}")
                 lost.append(title)
@@ -64,7 +64,7 @@ def main(chosen: argparse.Namespace) -> None:
             line, slower = judged(found["entries"])
             print(f"{title}: {line}", flush=True)
             lost += [title] * slower
-            if chosen.rivals is None:
+            if names is None:
                 results_file.add("shapes", title, found)
     print(f"slower than the fastest rival in {len(lost)} of {count}" + "".join(f"\n  {title}" for title in lost))
 

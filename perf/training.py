@@ -10,24 +10,24 @@ from perf import cases, options, pictures, results_file, rivals
 from perf.contest import contest, show
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def arguments(parser: argparse.ArgumentParser) -> None:
     options.add(parser, cases.TRAINING, seconds=40)
 
 
-def main(chosen: argparse.Namespace) -> None:
-    names = rivals.those_who("trainer", chosen.rivals)
-    for name in chosen.only:
+def main(names: list[str] | None, only: list[str], seconds: float) -> None:
+    contestants = rivals.those_who("trainer", names)
+    for name in only:
         case = cases.TRAINING[name]
         print(f"{name}: {case.name}, batch {case.batch_size}, {case.optimizer}, {case.rows:,} rows", flush=True)
         try:
-            found = measure(case, names, chosen.seconds, say=lambda text: print(f"  {text}", flush=True))
+            found = measure(case, contestants, seconds, say=lambda text: print(f"  {text}", flush=True))
         except timing.Disagreement as error:
             print(f"  {error}")
             continue
         show(found["entries"], "an epoch")
-        if chosen.rivals is None:
+        if names is None:
             results_file.add("training", name, found)
-    if chosen.rivals is None:
+    if names is None:
         pictures.draw("training")
 
 
