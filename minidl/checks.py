@@ -6,12 +6,15 @@ import difflib
 import math
 import numbers
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 
-def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """A hint for an unknown name: the nearest known one, else all of them."""
+def did_you_mean(name: Any, known: Iterable[str]) -> str:
+    """A hint for an unknown name: the nearest known one, else all of them; for an uncalled class, how to call it."""
+    if callable(name) and getattr(name, "__module__", "").startswith("minidl."):
+        return f"write {name.__name__}()"
     known = list(known)
     near = difflib.get_close_matches(str(name).lower(), known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(map(repr, known))}"
@@ -33,7 +36,7 @@ def listed(names: Iterable[object]) -> str:
 def one_of(value: object, name: str, known: Iterable[str]) -> str:
     """The value, one of the known texts; ValueError for any other, naming the nearest."""
     if not isinstance(value, str) or value not in known:
-        raise ValueError(f"{name} must not be {shown(value)}; {did_you_mean(value, known)}")
+        raise ValueError(f"{name} cannot be {shown(value)}; {did_you_mean(value, known)}")
     return value
 
 
@@ -67,7 +70,7 @@ def truth(value: object, name: str) -> bool:
     return bool(value)
 
 
-def float_type(dtype: object) -> np.dtype:
+def float_type(dtype: Any) -> np.dtype:
     """float32 or float64 as a NumPy dtype; ValueError for any other."""
     try:
         found = np.dtype(dtype)
@@ -78,7 +81,7 @@ def float_type(dtype: object) -> np.dtype:
     return found
 
 
-def numeric(data: object, name: str) -> np.ndarray:
+def numeric(data: Any, name: str) -> np.ndarray:
     """An array of booleans, integers or floats; TypeError for anything that is not numbers."""
     if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
         raise TypeError(f"{name} is a masked array; fill or drop its masked entries first")
@@ -134,7 +137,7 @@ def features(
     return array
 
 
-def targets(y: object, dtype: np.dtype, rows: int, outputs: int, loss: object, name: str = "y") -> np.ndarray:
+def targets(y: object, dtype: np.dtype, rows: int, outputs: int, loss: Any, name: str = "y") -> np.ndarray:
     """y as (rows, outputs), or as (rows, 1) of class indices where the loss takes those; in the loss's range."""
     array = numeric(y, name)
     columns = 1 if loss.takes_indices else outputs
@@ -176,7 +179,7 @@ def row_weights(weight: object, dtype: np.dtype, rows: int, name: str = "sample_
     return clean(array.reshape(rows), name, dtype)
 
 
-def class_weights(weight: object, y: np.ndarray, loss: object) -> np.ndarray:
+def class_weights(weight: object, y: np.ndarray, outputs: int, loss: Any) -> np.ndarray:
     """For each row the weight of its class, 1 where there is none; y is (rows, 1), or (rows, classes) of probabilities.
 
     As in Keras the class is the rounded label, or the largest of several.
@@ -188,7 +191,7 @@ def class_weights(weight: object, y: np.ndarray, loss: object) -> np.ndarray:
     weights = {whole_number(k, "a class in class_weight", 0): number(v, f"the weight of class {k}", 0)
                for k, v in weight.items()}  # fmt: skip
     classes = np.argmax(y, axis=1) if y.shape[1] > 1 else np.round(y[:, 0]).astype(np.int64)
-    unknown = set(weights) - set(range(max(y.shape[1], int(classes.max()) + 1, 2)))
+    unknown = set(weights) - set(range(max(outputs, 2)))
     if unknown:
         raise ValueError(f"class_weight names the class {min(unknown)}, which no row can have")
     return np.array([weights.get(k, 1.0) for k in classes.tolist()], y.dtype)

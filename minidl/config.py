@@ -61,7 +61,7 @@ def describe(model: Sequential, include_optimizer: bool) -> dict:
         else None,
         "step": int(model._program.step) if going_on else None,
         "generators": {"weights": state(model._draw_weights), "shuffling": state(model._shuffle)},
-        "schema": None if schema is None else schema.to_dict(),
+        "schema": None if schema is None else fitting(schema, model).to_dict(),
     }
 
 
@@ -145,7 +145,7 @@ def restore(configuration: dict, arrays: dict[str, np.ndarray], engine: str | No
     set_state(model._draw_weights, generators["weights"])
     set_state(model._shuffle, generators["shuffling"])
     if configuration["schema"] is not None:
-        model.schema = schema_of(configuration["schema"], model)
+        model.schema = fitting(Schema.from_dict(configuration["schema"]), model)
     return model
 
 
@@ -276,13 +276,15 @@ def set_state(generator: np.random.Generator, data: object) -> None:
     generator.bit_generator.state = {**generator.bit_generator.state, "state": inner, **found}
 
 
-def schema_of(data: object, model: Sequential) -> Schema:
-    """What the columns of the model's data are called and mean."""
-    found = Schema.from_dict(data)
+def fitting(schema: Schema, model: Sequential) -> Schema:
+    """The schema, once it is known to have as many features and classes as the model has inputs and outputs."""
     inputs = model.layers[0].inputs if model.layers else None
-    if inputs not in (None, len(found.features)):
-        raise ValueError(f"the schema has {len(found.features)} features, but the model takes {inputs}")
-    return found
+    if inputs not in (None, len(schema.features)):
+        raise ValueError(f"the schema has {len(schema.features)} features, but the model takes {inputs}")
+    outputs = [layer.units for layer in model.layers if isinstance(layer, layers.Dense)]
+    if outputs:
+        schema.check_outputs(outputs[-1])
+    return schema
 
 
 # --- the shape of the data ------------------------------------------------------------------------------------------

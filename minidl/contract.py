@@ -4,6 +4,7 @@ Shapes, everywhere: ``n`` rows in the batch, ``i`` inputs, ``o`` outputs (units,
 Arrays are float32 or float64, one dtype per call, C-contiguous; results have the same dtype. Operations allocate their
 result unless ``out=`` is given; optimizers change ``theta`` and their slots in place, since that is what they are for.
 A backward operation takes the gradient of the loss by the operation's output and returns it by the input.
+NaN passes through activations, losses, penalties and all their backwards: clipping, signs and slopes keep it.
 
 Dropout masks. ``keep[r, k]`` of the layer ``layer`` at the training step ``step`` (both from 0) with ``seed`` comes
 from one counter-based generator, the same bits in every engine, in unsigned 64-bit arithmetic that wraps around:
@@ -61,6 +62,9 @@ PROBABILITY_FLOOR = 1e-7  # probabilities are clipped to [floor, 1 - floor] befo
 DEVIATION_FLOOR = 1e-7  # of a normalization, as in Keras
 
 
+UNITS = {"ulp": "ulp", "product": "u |A||B|", "relative": "u max|C|"}  # of an error, by its measure
+
+
 @dataclass(frozen=True)
 class Operation:
     """One operation of an engine, and how far it may be from its formula.
@@ -83,6 +87,15 @@ class Operation:
     def bound_of(self, engine: str) -> float:
         """The error that this engine states for the operation."""
         return dict(self.bounds).get(engine, self.bound)
+
+    def text(self, engine: str) -> str:
+        """What this engine's function says when asked for help."""
+        if not self.formula:
+            return f"{self.shapes}."
+        return (
+            f"{self.shapes}.\n\nFormula {self.formula!r} (minidl.formulas); the error is at most "
+            f"{self.bound_of(engine):g} {UNITS[self.measure]} (minidl.contract)."
+        )
 
 
 def _activation(name: str, bound: float, **bounds: float) -> list[Operation]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import tempfile
+from collections.abc import Iterator
+from typing import IO
 
 
 def replace(path: str | os.PathLike, content: bytes) -> None:
@@ -12,11 +15,37 @@ def replace(path: str | os.PathLike, content: bytes) -> None:
 
     Raises OSError (of the kind that fits) in one sentence; what was there before is then still there.
     """
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike, keep_as: str | None = None) -> Iterator[IO[bytes]]:
+    """A binary file to write to, which takes the place of ``path`` once all is written.
+
+    Where that does not come to its end, nothing is left; or with ``keep_as``, what was written under this name.
+    """
     target = writable(path)
     try:
-        write_beside(target, content)
+        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".minidl-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                os.chmod(temporary, mode_of(target))
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                if keep_as is not None and os.path.getsize(temporary):
+                    os.replace(temporary, keep_as)
+                else:
+                    os.unlink(temporary)
+            raise
     except OSError as error:
-        raise type(error)(f"cannot write {os.fsdecode(path)!r}: {error.strerror or error}") from None
+        if error.errno is None:  # it says already what was wrong
+            raise
+        raise type(error)(f"cannot write {os.fsdecode(path)!r}: {error.strerror}") from None
 
 
 def writable(path: str | os.PathLike) -> str:
@@ -38,20 +67,9 @@ def writable(path: str | os.PathLike) -> str:
     return target
 
 
-def write_beside(target: str, content: bytes) -> None:
-    """Write a temporary file in the target's folder and give it the target's name once it is on the disk."""
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".minidl-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~umask())  # mkstemp makes files for the owner's eyes only
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+def mode_of(target: str) -> int:
+    """The rights of the file that is there, or those that a new one gets; mkstemp makes files for the owner alone."""
+    return stat.S_IMODE(os.stat(target).st_mode) if os.path.exists(target) else 0o666 & ~umask()
 
 
 def umask() -> int:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import sys
 import threading
 
 
 class Interruption:
-    """While it is entered, the first Ctrl-C waits for ``check`` or the end; a second one takes effect at once."""
+    """While it is entered, the first Ctrl-C waits for ``check`` or the end; a second one takes effect at once.
 
-    def __init__(self):
-        self.came, self.before = False, None
+    ``when`` tells the one who pressed it when the waiting ends.
+    """
+
+    def __init__(self, when: str = "when this is finished"):
+        self.when, self.came, self.before = when, False, None
 
     def __enter__(self) -> Interruption:
         # Signals belong to the main thread; and where a program handles them its own way, it keeps doing so.
@@ -31,6 +36,8 @@ class Interruption:
         if self.came:
             raise KeyboardInterrupt
         self.came = True
+        with contextlib.suppress(RuntimeError, OSError):  # it came in the middle of printing, or nobody can be told
+            print(f"\nstopping {self.when}; Ctrl-C again stops at once", file=sys.stderr, flush=True)
 
     def check(self) -> None:
         """Raise the KeyboardInterrupt that came meanwhile."""

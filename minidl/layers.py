@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +28,7 @@ class Layer:
         if name is not None and (not isinstance(name, str) or not name):
             raise TypeError(f"a layer's name must be a text, not {checks.shown(name)}")
         self.name = name
-        self.trainable = checks.truth(trainable, "trainable")
+        self.trainable = trainable
         self.inputs = self._inputs_of(input_shape)
         self.built = False
         self.owner: object = None
@@ -34,7 +37,7 @@ class Layer:
     def _inputs_of(input_shape: object) -> int | None:
         if input_shape is None:
             return None
-        if isinstance(input_shape, int):
+        if isinstance(input_shape, numbers.Integral):
             input_shape = (input_shape,)
         if not isinstance(input_shape, tuple | list) or len(input_shape) != 1:
             raise ValueError(
@@ -59,11 +62,11 @@ class Layer:
         self.inputs, self.built = inputs, True
 
     def __setattr__(self, name: str, value: object) -> None:
-        """Values given to an array go into it, so that it stays a view of the model's parameters."""
+        """Settings are checked; values given to an array go into it, so that it stays a view of the parameters."""
         if name in self.arrays and name in vars(self):
             fill([getattr(self, name)], [value], f"the layer {self.name!r}", [name])
         else:
-            super().__setattr__(name, value)
+            super().__setattr__(name, SETTINGS[name](value) if name in SETTINGS else value)
 
     def bind(self, array: str, view: np.ndarray) -> None:
         """Make this attribute the view."""
@@ -106,6 +109,12 @@ class Dense(Layer):
     """
 
     arrays = ("W", "b")
+    units: int
+    activation: str
+    use_bias: bool
+    kernel_regularizer: regularizers.L1L2
+    W: np.ndarray
+    b: np.ndarray
 
     def __init__(
         self,
@@ -120,12 +129,10 @@ class Dense(Layer):
         name: str | None = None,
     ):
         super().__init__(name, trainable, input_shape)
-        self.units = checks.whole_number(units, "units", 1)
-        self.activation = activation_name(activation)
-        self.use_bias = checks.truth(use_bias, "use_bias")
+        self.units, self.activation, self.use_bias = units, activation, use_bias
         initializers.get(kernel_initializer), initializers.get(bias_initializer)  # unknown ones are refused here
         self.kernel_initializer, self.bias_initializer = kernel_initializer, bias_initializer
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.kernel_regularizer = kernel_regularizer
 
     @property
     def outputs(self) -> int:
@@ -157,7 +164,7 @@ class Dropout(Layer):
 
     def __init__(self, rate: float, input_shape: tuple[int, ...] | None = None, name: str | None = None):
         super().__init__(name, True, input_shape)
-        self.rate = checks.number(rate, "rate", 0, 1, below_high=True)
+        self.rate = rate
 
     def operations(self, places: dict[str, int], dropouts: int) -> list[tuple]:
         return [(c.DROPOUT, dropouts, self.inputs, self.inputs, -1, -1, 0, 0, self.rate)]
@@ -172,6 +179,8 @@ class Normalization(Layer):
     """
 
     arrays = ("mean", "variance")
+    mean: np.ndarray
+    variance: np.ndarray
 
     def __init__(
         self, input_shape: tuple[int, ...] | None = None, trainable: bool = True, name: str | None = None
@@ -186,22 +195,35 @@ class Normalization(Layer):
     def adapt(self, X: object) -> None:
         """Take mean and variance of each feature from X (rows, features), computed in float64."""
         X = checks.features(X, np.dtype(np.float64), self.inputs)
+        found = self.statistics(X, self.mean.dtype if self.built else X.dtype)
         if not self.built:
             self.build(X.shape[1], np.random.default_rng(0))
+        self.take(found)
+
+    def take(self, statistics: np.ndarray) -> None:
+        """Put in what ``statistics`` has found."""
+        self.mean[:], self.variance[:] = statistics
+        self.adapted = True
+
+    def statistics(self, X: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """Mean and variance of each feature of X (rows, features), (2, features) in float64.
+
+        ValueError where they do not fit the dtype; the layer is not changed.
+        """
+        X = X.astype(np.float64, copy=False)
         # Counted from the first row, so that a constant column has exactly its value as mean and 0 as variance.
         with np.errstate(over="ignore", invalid="ignore"):
             shifted = X - X[0]
             mean = shifted.mean(axis=0)
             found = np.stack([X[0] + mean, np.square(shifted - mean).mean(axis=0)])
-            fits = np.isfinite(found.astype(self.mean.dtype)).all(axis=0)
+            fits = np.isfinite(found.astype(dtype)).all(axis=0)
         if not fits.all():
             column = int(np.argmin(fits))
             raise ValueError(
                 f"the values in column {column} of X (counted from 0) are too large: their variance "
-                f"{found[1, column]:g} or mean {found[0, column]:g} does not fit {self.mean.dtype}; scale them down"
+                f"{found[1, column]:g} or mean {found[0, column]:g} does not fit {dtype}; scale them down"
             )
-        self.mean[:], self.variance[:] = found
-        self.adapted = True
+        return found
 
     def set_weights(self, weights: list) -> None:
         super().set_weights(weights)
@@ -212,7 +234,7 @@ class Normalization(Layer):
         return [(c.NORMALIZATION, 0, self.inputs, self.inputs, first, second, 0, 0, 0)]
 
 
-def activation_name(activation: object) -> str:
+def activation_name(activation: Any) -> str:
     """The name of an activation, given by name or as a function of an engine; ValueError for any other."""
     if activation is None:
         return "linear"
@@ -248,3 +270,14 @@ def fill(arrays: list[np.ndarray], values: list, whose: str, names: list[str] | 
         checked.append(checks.clean(value, name, array.dtype).copy())
     for array, value in zip(arrays, checked, strict=True):
         array[:] = value
+
+
+# How each setting of a layer is checked, at construction and later.
+SETTINGS: dict[str, Callable[[Any], object]] = {
+    "trainable": partial(checks.truth, name="trainable"),
+    "units": partial(checks.whole_number, name="units", least=1),
+    "activation": activation_name,
+    "use_bias": partial(checks.truth, name="use_bias"),
+    "kernel_regularizer": regularizers.get,
+    "rate": partial(checks.number, name="rate", low=0, high=1, below_high=True),
+}

@@ -103,7 +103,11 @@ class BinaryCrossentropy(Crossentropy):
 
 
 class CategoricalCrossentropy(Crossentropy):
-    """One of several classes, targets as rows of probabilities (formula "categorical_crossentropy")."""
+    """One of several classes, targets as rows of probabilities (formula "categorical_crossentropy").
+
+    The gradient is the formula's own derivative, softmax(z) sum(y) - y. Where the targets of a row do not add up to 1,
+    Keras takes softmax(z) - y there, which is the derivative of no loss.
+    """
 
     name, activation = "categorical_crossentropy", c.SOFTMAX
     codes = (c.CATEGORICAL_CROSSENTROPY, c.CATEGORICAL_CROSSENTROPY_FROM_LOGITS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from minidl import checks
@@ -73,7 +75,7 @@ def accuracy(name: str, outputs: int) -> Metric:
     return (BinaryAccuracy if outputs == 1 else CategoricalAccuracy)(name)
 
 
-METRICS = {
+METRICS: dict[str, Callable[..., Metric]] = {
     "accuracy": accuracy,
     "acc": accuracy,
     "binary_accuracy": BinaryAccuracy,

@@ -9,12 +9,13 @@ from os import PathLike
 import numpy as np
 
 from minidl import callbacks as callbacks_
-from minidl import checks, evaluation, losses, metrics, optimizers, seeds, training
+from minidl import checks, evaluation, losses, optimizers, seeds, training
 from minidl import contract as c
 from minidl.data.schema import Schema, arrange, schema_of
 from minidl.data.tables import Table
-from minidl.engines import get_engine, why_not
+from minidl.engines import Engine, get_engine, why_not
 from minidl.layers import Dense, Layer, Normalization, fill
+from minidl.metrics import Metric
 from minidl.program import Program, bind, flatten
 from minidl.progress import resolve
 
@@ -41,10 +42,10 @@ class Sequential:
         self._draw_weights = seeds.stream(self.seed, seeds.WEIGHTS)
         self._shuffle = seeds.stream(self.seed, seeds.SHUFFLING)
         self._program: Program | None = None
-        self._engine = None
+        self._engine: Engine | None = None
         self._dtype = np.dtype(np.float32)
         self._optimizer: optimizers.Optimizer | None = None
-        self._metrics: list[metrics.Metric] = []
+        self._metrics: list[Metric] = []
         if not isinstance(layers, list | tuple | None):
             raise TypeError(f"layers must be a list of layers, not {checks.shown(layers)}")
         for layer in layers or []:
@@ -84,12 +85,17 @@ class Sequential:
         return self._running_engine().name
 
     @property
+    def loss(self) -> losses.Loss | None:
+        """The loss that ``compile`` was given."""
+        return self._loss if self._optimizer is not None else None
+
+    @property
     def optimizer(self) -> optimizers.Optimizer | None:
         """What ``compile`` was given; its ``learning_rate`` may be changed between epochs, or batches in a callback."""
         return self._optimizer
 
     @property
-    def metrics(self) -> list[metrics.Metric]:
+    def metrics(self) -> list[Metric]:
         """The metrics that ``compile`` was given."""
         return list(self._metrics)
 
@@ -116,7 +122,7 @@ class Sequential:
             program.optimizer = self._optimizer.code
             program.slots = np.zeros((self._optimizer.slots, program.theta.size), self._dtype)
 
-    def _check_outputs(self, loss: losses.Loss, chosen: list[metrics.Metric]) -> None:
+    def _check_outputs(self, loss: losses.Loss, chosen: list[Metric]) -> None:
         if isinstance(loss, losses.CategoricalCrossentropy) and self._outputs() < 2:
             raise ValueError(
                 f"{loss.name} chooses between classes and needs 2 outputs or more, but the model has 1; for one "
@@ -126,7 +132,7 @@ class Sequential:
         if any(metric.code == c.AUC for metric in chosen) and ends not in ("sigmoid", "softmax"):
             raise ValueError("the metric 'auc' needs outputs in [0, 1]: end the model in a sigmoid or softmax")
 
-    def _running_engine(self):
+    def _running_engine(self) -> Engine:
         if self._engine is None:
             self._engine = choose_engine("auto")
         return self._engine
@@ -143,6 +149,8 @@ class Sequential:
         dtype: str = "float32",
     ) -> None:
         """Choose how to train: an optimizer, a loss, metrics to watch, the engine, and float32 or float64.
+
+        A metric that is named twice, as in ``["mae", "mae"]``, is counted once.
 
         Weights stay; what an optimizer remembered is forgotten; changes of ``layer.trainable`` take effect. Raises
         ValueError for unknown names, RuntimeError for an engine that cannot run here; the model is then as before.
@@ -169,7 +177,7 @@ class Sequential:
         verbose: str | int = "auto",
         callbacks: list[callbacks_.Callback] | None = None,
         validation_split: float = 0.0,
-        validation_data: tuple | None = None,
+        validation_data: tuple | list | Table | None = None,
         shuffle: bool = True,
         class_weight: dict[int, float] | None = None,
         sample_weight: object = None,
@@ -191,31 +199,28 @@ class Sequential:
         epochs = checks.whole_number(epochs, "epochs", 0)
         split = checks.number(validation_split, "validation_split", 0, 1, below_high=True)
         shuffle, verbose, callbacks = checks.truth(shuffle, "shuffle"), resolve(verbose), callbacks_.check(callbacks)
-        schema = self._schema_for(x)
-        x, y = parted(x, y)
-        X = self._features(x)
-        train, validation = self._split(X, y, sample_weight, split, validation_data)
+        X, y, schema = self._take(x, y)
+        train, validation = self._split(X, y, sample_weight, split, validation_data, schema)
         if class_weight is not None:
             if sample_weight is not None:
                 raise ValueError("give class_weight or sample_weight, not both: put the product into sample_weight")
-            train = (*train[:2], checks.class_weights(class_weight, train[1], self._loss))
+            train = (*train[:2], checks.class_weights(class_weight, train[1], self._outputs(), self._loss))
         self._prepare(train[0])
         self.schema = schema
         return training.train(self, train, validation, batch_size, epochs, verbose, callbacks, shuffle)
 
-    def _split(self, X, y, sample_weight, split, validation_data):
+    def _split(self, X, y, sample_weight, split=0.0, validation_data=None, schema=None):
         """The training data and the validation data (or None), checked: each X, y, sample_weight."""
         outputs = self._outputs()
         y = self._targets(y, len(X), outputs, "y")
         weight = checks.row_weights(sample_weight, self._dtype, len(X))
         if validation_data is not None:
             if isinstance(validation_data, Table):
-                validation_data = (validation_data, validation_data.y)
+                validation_data = (validation_data, None)
             if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
                 raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
-            X_val = arrange(validation_data[0], self.schema)
-            X_val = checks.features(X_val, self._dtype, X.shape[1], "validation X")
-            y_val = self._targets(validation_data[1], len(X_val), outputs, "validation y")
+            X_val, y_val, _ = self._take(*validation_data[:2], schema, "validation ")
+            y_val = self._targets(y_val, len(X_val), outputs, "validation y")
             w_val = validation_data[2] if len(validation_data) == 3 else None
             w_val = checks.row_weights(w_val, self._dtype, len(X_val), "validation sample_weight")
             return (X, y, weight), (X_val, y_val, w_val)
@@ -253,17 +258,17 @@ class Sequential:
         for layer in fresh:
             if layer is not self.layers[0]:
                 raise RuntimeError(f"the layer {layer.name!r} is not the first one; call its adapt before fit")
+        found = [layer.statistics(X, self._dtype) for layer in fresh]  # refused before anything is changed
         if not self.built:
             self._build(X.shape[1])
-        for layer in fresh:
-            layer.adapt(X)
+        for layer, statistics in zip(fresh, found, strict=True):
+            layer.take(statistics)
 
-    def train_on_batch(self, x: object, y: object, sample_weight: object = None) -> float | list[float]:
+    def train_on_batch(self, x: object, y: object = None, sample_weight: object = None) -> float | list[float]:
         """One step on these rows as one batch: the loss before it, or [loss, *metrics]."""
         self._require_compiled("train_on_batch")
-        x, y = parted(x, y)
-        X = self._features(x)
-        (X, y, weight), _ = self._split(X, y, sample_weight, 0, None)
+        X, y, _ = self._take(x, y)
+        (X, y, weight), _ = self._split(X, y, sample_weight)
         self._prepare(X)
         self._program.optimizer_numbers = self._optimizer.numbers()
         trainer = self._engine.trainer(self._program, X, y, weight, len(X))
@@ -290,9 +295,8 @@ class Sequential:
         self._require_compiled("evaluate")
         batch_size = 32 if batch_size is None else checks.whole_number(batch_size, "batch_size", 1)
         verbose, callbacks = resolve(verbose), callbacks_.check(callbacks)
-        x, y = parted(x, y)
-        X = self._features(x)
-        (X, y, weight), _ = self._split(X, y, sample_weight, 0, None)
+        X, y, _ = self._take(x, y)
+        (X, y, weight), _ = self._split(X, y, sample_weight)
         if not self.built:
             self._build(X.shape[1])
         with evaluation.calls(self, callbacks, verbose, len(X), batch_size) as calls:
@@ -323,23 +327,38 @@ class Sequential:
         """The output for each row of x (n, i): (n, o), directly; NaN and infinity pass through the formulas."""
         return self._forward(self._features(x, finite=False))
 
-    def _features(self, x: object, *, finite: bool = True) -> np.ndarray:
+    def _features(
+        self, x: object, schema: Schema | None = None, name: str = "X", *, finite: bool = True
+    ) -> np.ndarray:
         """X as (rows, features), its columns in the model's order where both have names."""
         if type(x) is not np.ndarray:
-            x = arrange(x, self.schema)
-        return checks.features(x, self._dtype, self.layers[0].inputs if self.layers else None, finite=finite)
+            x = arrange(x, schema or self.schema, finite=finite)
+        return checks.features(x, self._dtype, self.layers[0].inputs if self.layers else None, name, finite=finite)
 
-    def _schema_for(self, x: object) -> Schema | None:
-        """The schema that the model has, or takes from its first table."""
-        schema = schema_of(x)
-        if self.schema is None or schema is None:
-            return self.schema or schema
-        if None not in (schema.target, self.schema.target) and schema.target != self.schema.target:
-            raise ValueError(
-                f"the model was trained on the target {self.schema.target}, but this table's is {schema.target}; read "
-                "it with schema=model.schema"
-            )
-        return self.schema
+    def _take(self, x: object, y: object, schema: Schema | None = None, whose: str = "") -> tuple:
+        """X, y, and the schema that the model has or takes from its first table; a Table brings its own y.
+
+        ``schema`` is that of the training data, for the validation data.
+        """
+        own, schema = schema_of(x), schema or self.schema
+        if isinstance(x, Table):
+            if y is not None:
+                raise ValueError("a Table brings its own y; give the table alone, or table.X and y")
+            if x.y is None:
+                raise ValueError(f"the {whose}table has no target: read it with read_csv(path, target=...)")
+            y = x.y
+            if schema is not None and schema.target not in (None, own.target):
+                raise ValueError(
+                    f"the model was trained to predict {schema.target.said}, but this {whose}table has "
+                    f"{own.target.said}; read it with schema=model.schema"
+                )
+            own.check_outputs(self._outputs())
+        elif y is None:
+            raise TypeError(f"{whose}y is missing: give x and y, or a minidl.data.Table that holds both")
+        X = self._features(x, schema, f"{whose}X")
+        if schema is None or (schema.target is None and own is not None and own.columns == schema.columns):
+            schema = own
+        return X, y, schema
 
     def _forward(self, X: np.ndarray) -> np.ndarray:
         if not self.built:
@@ -435,26 +454,13 @@ class Sequential:
         return f"<Sequential {' -> '.join(repr(layer.name) for layer in self.layers)}>"
 
 
-def parted(x: object, y: object) -> tuple[object, object]:
-    """X and y; of a Table, which brings its own y, both."""
-    if not isinstance(x, Table):
-        if y is None:
-            raise TypeError("y is missing: give x and y, or a minidl.data.Table that holds both")
-        return x, y
-    if y is not None:
-        raise ValueError("a Table brings its own y; give the table alone, or table.X and y")
-    if x.y is None:
-        raise ValueError("the table has no target: read it with read_csv(path, target=...)")
-    return x, x.y
-
-
 def free_name(layer: Layer, taken: set[str]) -> str:
     """The layer's kind, with the first number that makes it a name of its own: dense, dense_1, dense_2."""
     kind = type(layer).__name__.lower()
     return next(name for name in (kind, *(f"{kind}_{n}" for n in range(1, len(taken) + 1))) if name not in taken)
 
 
-def choose_engine(name: str):
+def choose_engine(name: str) -> Engine:
     """``get_engine``, with a warning where "auto" has to do without Numba."""
     engine = get_engine(name)
     if name == "auto" and engine.name == "numpy":

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 
 from minidl import checks
 from minidl import contract as c
+
+CHECKS: dict[str, Callable[[object, str], object]] = {
+    **dict.fromkeys(("learning_rate", "epsilon", "weight_decay"), partial(checks.number, low=0)),
+    **dict.fromkeys(("beta_1", "beta_2"), partial(checks.number, low=0, high=1, below_high=True)),
+    "momentum": partial(checks.number, low=0, high=1),
+    "nesterov": checks.truth,
+}
 
 
 class Optimizer:
@@ -17,14 +27,9 @@ class Optimizer:
     def __init__(self, learning_rate: float):
         self.learning_rate = learning_rate
 
-    @property
-    def learning_rate(self) -> float:
-        """How far one step goes; positive or 0."""
-        return self._learning_rate
-
-    @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
-        self._learning_rate = checks.number(value, "learning_rate", 0)
+    def __setattr__(self, name: str, value: object) -> None:
+        """Every number is checked, at construction and later."""
+        super().__setattr__(name, CHECKS[name](value, name) if name in CHECKS else value)
 
     def numbers(self) -> np.ndarray:
         """Its numbers in the columns that contract.py names."""
@@ -33,8 +38,7 @@ class Optimizer:
         return numbers
 
     def __repr__(self) -> str:
-        shown = {name.lstrip("_"): value for name, value in vars(self).items()}
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
 
 class SGD(Optimizer):
@@ -42,8 +46,7 @@ class SGD(Optimizer):
 
     def __init__(self, learning_rate: float = 0.01, momentum: float = 0.0, nesterov: bool = False):
         super().__init__(learning_rate)
-        self.momentum = checks.number(momentum, "momentum", 0, 1)
-        self.nesterov = checks.truth(nesterov, "nesterov")
+        self.momentum, self.nesterov = momentum, nesterov
 
     @property
     def code(self) -> int:
@@ -70,9 +73,7 @@ class Adam(Optimizer):
         self, learning_rate: float = 0.001, beta_1: float = 0.9, beta_2: float = 0.999, epsilon: float = 1e-7
     ):
         super().__init__(learning_rate)
-        self.beta_1 = checks.number(beta_1, "beta_1", 0, 1, below_high=True)
-        self.beta_2 = checks.number(beta_2, "beta_2", 0, 1, below_high=True)
-        self.epsilon = checks.number(epsilon, "epsilon", 0)
+        self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
 
     def numbers(self) -> np.ndarray:
         numbers = super().numbers()
@@ -94,7 +95,7 @@ class AdamW(Adam):
         epsilon: float = 1e-7,
     ):
         super().__init__(learning_rate, beta_1, beta_2, epsilon)
-        self.weight_decay = checks.number(weight_decay, "weight_decay", 0)
+        self.weight_decay = weight_decay
 
     def numbers(self) -> np.ndarray:
         numbers = super().numbers()

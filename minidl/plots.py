@@ -98,6 +98,7 @@ def history(record: object, path: str | Path | None = None) -> Picture:
 
 def panel(axes: Axes, name: str, record: object) -> None:
     """One quantity over the epochs: the training below with a wide line, so that equal curves are both seen."""
+    last = max(map(len, record.history.values()))
     looks = {
         name: {"label": "training", "color": LIGHT.engines["numpy"], "lw": 3, "ms": 6},
         f"val_{name}": {"label": "validation", "color": LIGHT.engines["numba"], "lw": 1.4, "ms": 3.5},
@@ -106,7 +107,7 @@ def panel(axes: Axes, name: str, record: object) -> None:
     finite = [value for values, _ in curves for value in values if math.isfinite(value)]
     missing = set()
     for values, look in curves:
-        epochs = [epoch + 1 for epoch in record.epoch[-len(values) :]]
+        epochs = range(last - len(values) + 1, last + 1)  # a History that is given to fit again goes on
         missing |= {epoch for epoch, value in zip(epochs, values, strict=True) if not math.isfinite(value)}
         shown = [value if math.isfinite(value) else math.nan for value in values]
         axes.plot(epochs, shown, marker="o" if len(values) <= MARKED else "", **look)
@@ -114,7 +115,7 @@ def panel(axes: Axes, name: str, record: object) -> None:
     axes.set_title(name)
     axes.set(xlabel="epoch", ylabel=label_of(name, record) + (" (logarithmic axis)" if steep else ""))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.set_xlim(*padded(min(record.epoch) + 1, max(record.epoch) + 1))
+    axes.set_xlim(*padded(1, last))
     if steep:
         axes.set_yscale("log")
         axes.yaxis.set_minor_formatter(NullFormatter())

@@ -11,8 +11,8 @@ class Program:
     """What an engine runs. Everything in it is plain arrays and numbers.
 
     table: int64 (operations, 6) and numbers: float64 (operations, 3), the columns as named in contract.py.
-    parameters: every weight in one vector of the dtype: ``theta`` (trainable) first, then ``state`` (the rest:
-        frozen weights, the zero biases of layers without one, the statistics of normalizations).
+    parameters: every weight in one vector of the dtype: ``theta`` (trainable) first, then the rest (frozen weights, the
+        zero biases of layers without one, the statistics of normalizations).
     slots: (slots of the optimizer, theta.size), what the optimizer remembers; ``step`` counts its steps.
     loss, optimizer, metrics: codes; optimizer_numbers: float64 (6,). ``loss_at`` operations are done before the loss is
         taken: all of them, or all but the last activation where the loss is computed from logits.
@@ -40,11 +40,6 @@ class Program:
     def theta(self) -> np.ndarray:
         """The trainable parameters."""
         return self.parameters[: self.trainable]
-
-    @property
-    def state(self) -> np.ndarray:
-        """The parameters that training does not change."""
-        return self.parameters[self.trainable :]
 
     @property
     def sums_size(self) -> int:

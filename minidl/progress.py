@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import numbers
 import sys
 import time
+
+import numpy as np
 
 from minidl.checks import shown
 
@@ -11,8 +15,9 @@ from minidl.checks import shown
 def resolve(verbose: object) -> int:
     """0 silent, 1 a bar, 2 a line an epoch; "auto" is a bar in a terminal or notebook, else lines."""
     if isinstance(verbose, str) and verbose == "auto":
-        return 1 if sys.stdout.isatty() or "ipykernel" in sys.modules else 2
-    if isinstance(verbose, bool | int) and verbose in (0, 1, 2):
+        notebook = "ipykernel" in sys.modules and importlib.util.find_spec("ipywidgets") is not None
+        return 1 if sys.stdout.isatty() or notebook else 2
+    if isinstance(verbose, numbers.Integral | np.bool_) and verbose in (0, 1, 2):
         return int(verbose)
     raise ValueError(f"verbose must be 'auto', 0, 1 or 2, not {shown(verbose)}")
 

@@ -48,6 +48,17 @@ def network(table: Table, hidden: tuple[int, ...], activation: str = "relu", see
     return model
 
 
+def weights(table: Table, rows: Table) -> np.ndarray | None:
+    """What each of the ``rows`` weighs in the loss of a regression: 1 / variance of the table's y; None for classes.
+
+    So the loss is a share of the variance, and the same steps suit a target in thousands and one in thousandths. The
+    target itself keeps its scale.
+    """
+    if table.schema.target.task != "regression":
+        return None
+    return np.full(len(rows), 1 / np.var(table.y, dtype=np.float64))
+
+
 def guess(table: Table, other: Table) -> float:
     """The metric on ``other`` without a network: always the commonest class of ``table``, or its mean."""
     if table.schema.target.task == "regression":

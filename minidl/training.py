@@ -28,7 +28,8 @@ def train(
     trainer = engine.trainer(program, *data, batch_size)
     length = 1 if calls.every_batch["train"] else max(1, int(RANGE / (6 * batch_size * program.parameters.size)))
     model.stop_training, logs = False, {}
-    with Interruption() as interruption, Progress(verbose, epochs, rows) as progress, calls:
+    interruption = Interruption("after this range of batches")
+    with interruption, Progress(verbose, epochs, rows) as progress, calls:
         try:
             calls.call("on_train_begin")
             for epoch in range(epochs):

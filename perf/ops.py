@@ -6,6 +6,7 @@ import argparse
 
 from minidl.bench import timing
 from perf import cases, options, results_file, rivals
+from perf.ceilings import warn_if_busy
 from perf.contest import contest, fastest_rival, in_words
 
 SIZES = ("256x784x256", "32x784x256", "256x256x128", "32x64x64", "1024x784x256", "2048x2048x2048")  # n, i, o
@@ -17,6 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(names: list[str] | None, only: list[str], seconds: float) -> None:
+    warn_if_busy()
     absent = {name: rivals.load(name).why_not() for name in rivals.those_who("product", names)}
     for name, reason in absent.items():
         if reason:

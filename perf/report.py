@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from minidl.contract import OPERATIONS
 from perf import cases, results_file, rivals
 from perf.contest import duration, fastest_rival
 
@@ -55,6 +56,24 @@ def coldstart_table(results: dict) -> str:
     return "\n".join(lines) + f"\n\n{origin(results['machine'])}"
 
 
+def ulp_table(results: dict) -> str:
+    lines = [
+        "| float32 | largest error | 99.9% are below | mean | correctly rounded | bound |",
+        "|---|---:|---:|---:|---:|---|",
+    ]
+    for name, found in results["functions"].items():
+        for engine, entry in found["float32"].items():
+            bound = f"{OPERATIONS[name].bound_of(engine):g}" if name in OPERATIONS else ""
+            errors = " | ".join(
+                f"{entry[what]:.{places}f} ulp"
+                for what, places in (("max_ulp", 2), ("percentile_99_9_ulp", 2), ("mean_ulp", 3))
+            )
+            lines.append(f"| {name}, {engine} | {errors} | {entry['correctly_rounded']:.2%} | {bound} |")
+    strides = {entry["stride"] for found in results["functions"].values() for entry in found["float32"].values()}
+    which = "all 2^32 values" if strides == {1} else f"every {max(strides)}th of the 2^32 values"
+    return "\n".join(lines) + f"\n\nOf {which}. {origin(results['machine'])}"
+
+
 def origin(machine: dict) -> str:
     names = [name for name in ("numpy", "numba", *rivals.PACKAGES) if name in machine["versions"]]
     versions = ", ".join(f"{name} {machine['versions'][name]}" for name in names)
@@ -65,6 +84,7 @@ TABLES = {
     "training": (results_file.read_cases, training_table),
     "inference": (results_file.read_cases, inference_table),
     "coldstart": (results_file.read, coldstart_table),
+    "ulp": (results_file.read, ulp_table),
 }
 
 

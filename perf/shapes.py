@@ -9,6 +9,7 @@ import numpy as np
 
 from minidl.bench import timing
 from perf import cases, options, results_file, rivals, training
+from perf.ceilings import warn_if_busy
 from perf.contest import contest, duration, fastest_rival
 
 FLOPS = 1e9  # about so many in an epoch
@@ -40,6 +41,7 @@ def odd(rng: np.random.Generator, low: int, high: int) -> int:
 
 
 def main(names: list[str] | None, seconds: float, shapes: int, seed: int) -> None:
+    warn_if_busy()
     rng, lost, count = np.random.default_rng(seed), [], 0
     for _ in range(shapes):
         case = draw(rng)

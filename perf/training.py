@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from minidl.bench import timing
 from perf import cases, options, pictures, results_file, rivals
+from perf.ceilings import warn_if_busy
 from perf.contest import contest, show
 
 
@@ -15,6 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(names: list[str] | None, only: list[str], seconds: float) -> None:
+    warn_if_busy()
     contestants = rivals.those_who("trainer", names)
     for name in only:
         case = cases.TRAINING[name]

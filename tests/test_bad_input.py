@@ -430,6 +430,44 @@ def test_a_learning_rate_set_later_is_checked_on_a_model_too(model):
     assert model.optimizer.learning_rate == 0.001
 
 
+@pytest.mark.parametrize(
+    ("thing", "name", "value", "kind", "words"),
+    [
+        (Adam(), "beta_1", 7, ValueError, ("beta_1", "[0, 1)", "7")),
+        (Adam(), "beta_2", 1, ValueError, ("beta_2", "[0, 1)")),
+        (Adam(), "epsilon", -1, ValueError, ("epsilon", "at least 0")),
+        (AdamW(), "weight_decay", "0", TypeError, ("weight_decay", "number")),
+        (SGD(), "momentum", 2, ValueError, ("momentum", "[0, 1]")),
+        (SGD(), "nesterov", 1, TypeError, ("nesterov", "True or False")),
+        (Dense(1), "activation", "bogus", ValueError, ("unknown activation 'bogus'",)),
+        (Dense(1), "units", 0, ValueError, ("units", "at least 1")),
+        (Dense(1), "use_bias", "no", TypeError, ("use_bias", "True or False")),
+        (Dense(1), "kernel_regularizer", "l3", ValueError, ("unknown regularizer 'l3'",)),
+        (Dense(1), "trainable", 1, TypeError, ("trainable", "True or False")),
+        (Dropout(0.5), "rate", 1, ValueError, ("rate", "[0, 1)")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_settings_are_checked_when_they_are_changed_too(thing, name, value, kind, words):
+    before = getattr(thing, name)
+    with refused(kind, *words):
+        setattr(thing, name, value)
+    assert getattr(thing, name) == before
+
+
+def test_a_class_that_was_not_called_is_named_as_it_should_be_written():
+    model = Sequential([Dense(1, input_shape=(2,))])
+    for options, words in (
+        ({"optimizer": Adam, "loss": "mse"}, "write Adam()"),
+        ({"optimizer": "adam", "loss": losses.MeanSquaredError}, "write MeanSquaredError()"),
+        ({"optimizer": "adam", "loss": "mse", "metrics": [minidl.metrics.AUC]}, "write AUC()"),
+    ):
+        with refused(ValueError, words):
+            model.compile(**options)
+    with refused(ValueError, "unknown regularizer", "write L1()"):
+        Dense(1, kernel_regularizer=regularizers.L1)
+
+
 BAD_MAKING = [
     (lambda: Dense(0), ValueError, ("units", "at least 1", "not 0")),
     (lambda: Dense(-3), ValueError, ("units", "at least 1", "-3")),
@@ -566,6 +604,11 @@ def test_values_too_large_for_their_variance_are_refused():
     model.compile("sgd", "mse", engine="numpy")
     with refused(ValueError, "column 0 of X", "variance 1e+60", "float32"):
         model.fit([[1e30], [-1e30]], [0, 1])
+    model = Sequential([Normalization(), Dense(1)])
+    model.compile("sgd", "mse", engine="numpy")
+    with refused(ValueError, "column 0 of X", "variance 1e+60", "float32"):
+        model.fit([[1e30], [-1e30]], [0, 1])
+    assert not model.built
 
 
 # --- weights ---------------------------------------------------------------------------------------------------------

@@ -120,4 +120,5 @@ def test_facts_of_the_machine_can_be_written_as_json():
     facts = json.loads(json.dumps(machine.facts(), allow_nan=False))
     assert facts["processor"]
     assert facts["cores"] >= 1
+    assert facts["threads"]["blas"] >= 1  # NumPy's wheels bring a library that can be asked
     assert facts["versions"]["numpy"] == np.__version__

@@ -64,7 +64,7 @@ def test_compiled_once_then_loaded_and_the_waiting_is_announced_once(folder, cap
     assert loaded(module.plus, 1) == (3, False)
     assert loaded(module.times, 1) == (3, False)
     (said,) = capsys.readouterr().err.splitlines()
-    assert said.startswith("minidl: compiling the Numba engine")
+    assert said.startswith("minidl: compiling what the Numba engine needs")
     assert str(folder / "cache") in said
     cache._said.clear()
     module = fresh(folder)

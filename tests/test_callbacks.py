@@ -45,6 +45,13 @@ def network(engine="numpy", rate=0.5):
     return model
 
 
+def test_a_callback_that_only_sees_batches_begin_sees_each():
+    began = []
+    network().fit(X, Y, callbacks=[LambdaCallback(on_train_batch_begin=lambda batch, logs: began.append(batch))],
+                  **NOTHING)  # fmt: skip
+    assert began == [0, 1, 2]
+
+
 def fail(*arguments):
     raise ZeroDivisionError("on purpose")
 

@@ -1,8 +1,10 @@
 """``minidl train``, ``evaluate``, ``predict`` and ``info``: from a CSV to predictions without a line of Python."""
 
 import csv
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -120,6 +122,59 @@ def test_a_model_of_arrays_takes_the_columns_in_their_order(folder, capsys):
     assert run("evaluate", "m", "xy.csv") == 2
 
 
+def test_two_outputs_and_logits_become_probabilities(folder):
+    from minidl.data import read_csv
+
+    (folder / "t.csv").write_text("a,t\n" + "-1,no\n1,yes\n" * 20)
+    table = read_csv("t.csv", "t")
+    for layers, loss in (
+        ([minidl.Dense(2, "softmax")], "sparse_categorical_crossentropy"),
+        ([minidl.Dense(1)], minidl.losses.BinaryCrossentropy(from_logits=True)),
+        ([minidl.Dense(2)], minidl.losses.SparseCategoricalCrossentropy(from_logits=True)),
+    ):
+        model = minidl.Sequential(layers, seed=0)
+        model.compile(minidl.Adam(0.1), loss, engine="numpy")
+        model.fit(table, epochs=20, verbose=0)
+        model.save("m")
+        assert run("predict", "m", "t.csv", "--out", "p.csv") == 0
+        rows = read("p.csv")[1:]
+        assert [row[0] for row in rows] == ["no", "yes"] * 20
+        for label, no, yes in rows:
+            assert float(no) + float(yes) == pytest.approx(1, abs=1e-6)
+            assert (float(yes) > 0.5) == (label == "yes")
+
+
+def test_models_of_pandas_tables_and_other_targets_are_evaluated(folder, capsys):
+    table = pd.DataFrame({"a": [-1.0, 1.0] * 10, "b": [0.0, 1.0] * 10})
+    model = minidl.Sequential([minidl.Dense(1, "sigmoid")], seed=0)
+    model.compile(minidl.Adam(0.1), "binary_crossentropy", metrics=["accuracy"], engine="numpy")
+    model.fit(table, [0, 1] * 10, epochs=20, verbose=0)
+    model.save("m")
+    table.assign(kind=["no", "yes"] * 10).to_csv("t.csv", index=False)
+    assert run("evaluate", "m", "t.csv", "--target", "kind") == 0
+    assert "accuracy 1" in capsys.readouterr().out
+    table.to_csv("none.csv", index=False)
+    assert run("evaluate", "m", "none.csv") == 1
+    assert "has no column to compare the predictions with" in capsys.readouterr().err
+    assert run(*TRAIN, "--epochs", "1") == 0
+    flowers(folder / "renamed.csv", 20, 1).rename(columns={"species": "art"}).to_csv("renamed.csv", index=False)
+    assert run("evaluate", "m.safetensors", "renamed.csv", "--target", "art") == 0
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1.0, 1e5, 1e12])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_a_number_of_any_scale_is_learnt_by_any_optimizer(folder, scale, optimizer, capsys):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 2))
+    y = scale * (3 + x[:, 0] - 0.5 * x[:, 1])
+    pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": y}).to_csv("t.csv", index=False)
+    options = ("--optimizer", optimizer, "--hidden", "16", "--epochs", "40", "--learning-rate", "0.01")
+    assert run("train", "t.csv", "--target", "y", "--out", "m", *options) == 0
+    last = capsys.readouterr().out.splitlines()[-2]
+    found, guess = float(last.split("mae ")[1].split()[0]), float(last.split(": ")[-1].rstrip(")"))
+    assert found < 0.2 * guess
+
+
 # --- what goes wrong ------------------------------------------------------------------------------------------------
 
 
@@ -155,6 +210,44 @@ def test_what_will_not_do_is_one_sentence(folder, capsys, arguments, code, sente
     assert said.err.count("\n") == 1
     assert "Traceback" not in said.err
     assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("train", "flowers.csv", "--target", "species", "--out", "flowers.csv"),
+        ("train", "flowers.csv", "--labels", "labels.csv", "--out", "labels.csv"),
+        ("predict", "m", "flowers.csv", "--out", "flowers.csv"),
+        ("predict", "m", "flowers.csv", "--out", "./m"),
+        ("predict", "m", "flowers.csv", "--out", "link"),
+    ],
+)
+def test_what_is_read_is_not_written_over(folder, capsys, arguments):
+    for name in ("labels.csv", "m"):
+        (folder / name).write_text("something")
+    (folder / "link").symlink_to("m")
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    assert run(*arguments) == 1
+    assert "would be lost; name another" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_link_stays_a_link(folder):
+    assert run(*TRAIN, "--epochs", "1") == 0
+    (folder / "elsewhere").mkdir()
+    (folder / "p.csv").symlink_to(folder / "elsewhere" / "p.csv")
+    assert run("predict", "m.safetensors", "flowers.csv", "--out", "p.csv") == 0
+    assert (folder / "p.csv").is_symlink()
+    assert len(read(folder / "elsewhere" / "p.csv")) == 91
+
+
+def test_a_reader_that_stops_reading_does_not_stop_the_training(folder):
+    command = f"{sys.executable} -m minidl {' '.join(TRAIN)} --epochs 30 | head -n 1"
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, check=False,
+                          env=os.environ | {"PYTHONPATH": str(Path(minidl.__file__).parent.parent)})  # fmt: skip
+    assert done.returncode == 0
+    assert done.stdout.count("\n") == 1
+    assert (folder / "m.safetensors").exists()
 
 
 def test_other_columns_at_prediction_are_named(folder, capsys):

@@ -147,6 +147,7 @@ def test_own_data_on_one_engine(tmp_path, few_operations, capsys):
         (["--seed", "-1"], "must be at least 0"),
         (["--engines", "numpy,nunba"], "unknown engine 'nunba'; did you mean 'numba'?"),
         (["--epoch", "3"], "'--epoch'; did you mean '--epochs'?"),
+        (["--data", "x.csv"], "unexpected argument '--data'; did you mean '--task'?"),
         (["--target", "label"], "no DATA.csv is given"),
         (["--labels", "labels.csv"], "no DATA.csv is given"),
     ],
@@ -165,7 +166,7 @@ def test_wrong_usage(arguments, sentence, capsys):
         ({"b": ["x", *range(39)]}, "column 'b' of 'data.csv' holds text, 'x' in row 1"),
         ({"b": [1, 2, "", *range(37)]}, "column 'b' of 'data.csv' has no value in row 3"),
         ({"b": [1, "1e300", *range(38)]}, "column 'b' of 'data.csv' holds 1e+300 in row 2"),
-        ({"b": ["?"] * 40}, "column 'b' of 'data.csv' has no value in row 1 below the header; fill it in, or drop"),
+        ({"b": ["?"] * 40}, "column 'b' of 'data.csv' has no value in row 1 below the header; fill it in, or leave"),
     ],
 )
 def test_data_that_will_not_do(columns, sentence, tmp_path, monkeypatch, capsys):
@@ -263,7 +264,53 @@ def test_interruption_leaves_what_is_finished(stopped, trained, tmp_path, few_op
     found = json.loads((tmp_path / "report.json").read_text())
     assert found["interrupted"] is True
     assert [name for name, entry in found["engines"].items() if entry["loss"] is not None] == trained
+    assert [name for name, entry in found["engines"].items() if entry["finished"]] == trained
     assert "interrupted" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+def test_interruption_of_a_training_keeps_the_epochs_done(engine, tmp_path, few_operations, monkeypatch, capsys):
+    trained = iter(range(2 if engine == "numpy" else 4 + 2))  # epochs before Ctrl-C
+
+    def after_epoch(self, epoch, logs=None):
+        if next(trained, None) is None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment.AfterEpoch, "on_epoch_end", after_epoch)
+    assert run("compare", "--engines", "numpy,numba", "--epochs", "4", "--out", tmp_path) == 130
+    found = json.loads((tmp_path / "report.json").read_text())["engines"]
+    entry = found[engine]
+    assert (len(entry["history"]["loss"]), entry["finished"]) == (2, False)
+    assert entry["loss"] > 0
+    assert entry["metrics"]["accuracy"] > 0.5
+    assert found["numpy"]["finished"] is (engine == "numba")
+    said = f"{engine} was interrupted after 2 of 4 epochs"
+    assert said in capsys.readouterr().out
+    assert said in (tmp_path / "report.html").read_text()
+
+
+def test_medians_are_what_is_recorded():
+    found = timing.summarize({"numpy": 9}, {"numpy": [2, 5, 4, 3, 60]}, {"numpy": 1})
+    entry = {"timings": {}}
+    experiment.record("one_row", found, {"engines": {"numpy": entry}})
+    assert entry["predict_seconds"] == entry["timings"]["one_row"]["seconds"] == 4
+    assert entry["timings"]["one_row"]["quartiles"] == [3, 5]
+
+
+def test_markup_in_a_column_s_name_is_only_text(tmp_path, few_operations):
+    target = "<script>alert('&')</script>"
+    path = csv(tmp_path, **{target: [0, 1] * 20})
+    assert run("compare", path, "--target", target, "--engines", "numpy", "--epochs", "1", "--out", tmp_path) == 0
+    page = (tmp_path / "report.html").read_text()
+    assert "&lt;script&gt;alert(&#x27;&amp;&#x27;)&lt;/script&gt;" in page
+    assert "<script" not in page
+
+
+def test_an_equal_form_is_shown_where_it_is_another(default):
+    page = (default / "report.html").read_text()
+    cards = {name: page.split(f'id="{name}"')[1].split("</section>")[0] for name in ("tanh", "sigmoid", "softmax")}
+    assert [name for name, card in cards.items() if "in the equal form" in card] == ["sigmoid", "softmax"]
+    assert [name for name, card in cards.items() if "largest logit of the row" in card] == ["softmax"]
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_shipped_file_is_the_shipped_data():
         (["1.0", "3.0", "2.0"], "multiclass", (1, 2, 3), [0, 2, 1]),
         ([1.5, 3, 2], "regression", (), [1.5, 3, 2]),
         (["a", "c", "b"], "multiclass", ("a", "b", "c"), [0, 2, 1]),
-        (["True", "False", "True"], "binary", (0, 1), [1, 0, 1]),
+        (["True", "False", "True"], "binary", ("False", "True"), [1, 0, 1]),  # as they were written
         (["01", "b", "1"], "multiclass", ("01", "1", "b"), [0, 2, 1]),  # text keeps its zeros
     ],
 )
@@ -193,7 +193,7 @@ def test_a_model_keeps_the_schema_of_its_table(write):
     with pytest.raises(ValueError, match="the table has no target"):
         model.fit(data.Table(table.X, None, table.schema), verbose=0)
     renamed = Schema(table.schema.columns, Target("kind", "binary", ("iris", "tulip")))
-    with pytest.raises(ValueError, match="the model was trained on the target"):
+    with pytest.raises(ValueError, match="was trained to predict 'kind', one of 'iris', 'rose', but this table"):
         model.fit(data.Table(table.X, table.y, renamed), verbose=0)
 
 
@@ -233,6 +233,116 @@ def test_class_weight_is_the_sample_weight_of_the_class():
         model.fit(X, y, class_weight={0: 1.0}, verbose=0)
 
 
+def test_validation_data_are_put_in_order_too():
+    """In the first fit, when the model has no schema yet."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(80, 2)), columns=["a", "b"])
+    y = (frame["a"] > 0).astype(int)
+    model = minidl.Sequential([minidl.Dense(1, "sigmoid")], seed=0)
+    model.compile(minidl.Adam(0.1), "binary_crossentropy", metrics=["accuracy"], engine="numpy")
+    history = model.fit(frame, y, epochs=3, verbose=0, validation_data=(frame[["b", "a"]], y)).history
+    assert history["val_loss"][-1] == pytest.approx(model.evaluate(frame, y)[0])
+    with pytest.raises(ValueError, match="X does not have the model's columns: it lacks 'b'"):
+        model.fit(frame, y, verbose=0, validation_data=(frame[["a"]], y))
+
+
+def test_labels_of_other_classes_are_refused(write):
+    """A table read without the schema may count its labels otherwise: y and z as 0 and 1 where the model has 1, 2."""
+    rows = [f"{n % 3},{'xyz'[n % 3]}\n" for n in range(30)]
+    table = data.read_csv(write("a,kind\n" + "".join(rows)), "kind")
+    model = minidl.Sequential([minidl.Dense(3, "softmax")], seed=1)
+    model.compile("adam", "sparse_categorical_crossentropy", engine="numpy")
+    model.fit(table, verbose=0)
+    some = write("a,kind\n" + "".join(row for row in rows if "x" not in row))
+    for use in (model.evaluate, model.train_on_batch, lambda x: model.fit(table, verbose=0, validation_data=x)):
+        with pytest.raises(ValueError, match=r"was trained to predict 'kind', one of 'x', 'y', 'z', but .*'y', 'z'"):
+            use(data.read_csv(some, "kind"))
+    model.evaluate(data.read_csv(some, schema=model.schema))
+    unfit = minidl.Sequential([minidl.Dense(3, "softmax")], seed=1)
+    unfit.compile("adam", "sparse_categorical_crossentropy", engine="numpy")
+    with pytest.raises(ValueError, match="the target 'kind' has 2 classes, but the model 3 outputs"):
+        unfit.fit(data.read_csv(some, "kind"), verbose=0)
+
+
+def test_probabilities_of_one_output_and_of_one_for_each_class():
+    schema = Schema((Column("a"),), Target("t", "binary", ("no", "yes")))
+    np.testing.assert_allclose(schema.probabilities([[0.2], [0.7]]), [[0.8, 0.2], [0.3, 0.7]])
+    assert schema.probabilities([[0.2, 0.8]]).tolist() == [[0.2, 0.8]]
+    assert schema.decode([[0.2], [0.7]]).tolist() == schema.decode([[0.8, 0.2], [0.3, 0.7]]).tolist() == ["no", "yes"]
+    with pytest.raises(ValueError, match="has 2 classes, but the model 3 outputs"):
+        schema.decode([[0.1, 0.2, 0.7]])
+
+
+def test_columns_that_are_left_out(write):
+    path = write("id,a,t\nx1,1,0\nx2,2,1\n", "first.csv")
+    table = data.read_csv(path, "t", drop=["id"])
+    assert table.X.tolist() == [[1], [2]]
+    assert table.schema.left_out == ("id",)
+    for later in ("a\n5\n", "a,id\n5,x\n", "id,a\n,5\n"):
+        assert data.read_csv(write(later), schema=table.schema).X.tolist() == [[5]]
+    with pytest.raises(ValueError, match=r"'ID' cannot be left out .*; it is no column: did you mean 'id'"):
+        data.read_csv(path, "t", drop="ID")
+    with pytest.raises(ValueError, match=r"'t' cannot be left out .*; it is the target"):
+        data.read_csv(path, "t", drop="t")
+
+
+def test_a_blank_line_in_a_file_of_one_column_is_a_missing_value(write):
+    """Else the labels of another file would belong to other rows."""
+    features = write("a\n1\n2\n\n4\n5\n")
+    labels = write("t\n10\n\n30\n40\n50\n\n", "labels.csv")
+    table = data.read_csv(features, labels=labels, missing="drop", task="regression")
+    assert table.X[:, 0].tolist() == [1, 4, 5]
+    assert table.y[:, 0].tolist() == [10, 40, 50]
+    with pytest.raises(ValueError, match=r"column 'a' of .* has no value in row 3"):
+        data.read_csv(features, labels=labels)
+
+
+def test_what_stands_for_no_value(write):
+    for cell in ("", " ", "NA", "na ", "N/A", "NaN", "nan", "NULL", "None", "?", '"  "', "<NA>"):
+        with pytest.raises(ValueError, match=r"column 'a' of .* has no value in row 2"):
+            data.read_csv(write(f"a,t\nx,0\n{cell},1\n"), "t", categorical="onehot")
+        assert data.read_csv(write(f"a,t\n1,0\n{cell},1\n"), "t", missing="mean").X.tolist() == [[1], [1]]
+
+
+def test_a_quote_within_a_field_is_a_character(write, monkeypatch):
+    lines = ["pipe,kind", *(f'{n}" pipe,"a\nb{n % 2}"' for n in range(40))]
+    path = write("\n".join(lines))
+    whole = data.read_csv(path, "kind", categorical="onehot")
+    assert whole.schema.columns[0].categories[0] == '0" pipe'
+    monkeypatch.setattr(text, "BLOCK", 50)
+    parts = data.read_csv(path, "kind", categorical="onehot")
+    np.testing.assert_array_equal(parts.X, whole.X)
+
+
+def test_wide_tables_and_long_numbers(write):
+    names = [f"column_{n}" for n in range(15_000)]
+    path = write(",".join(names) + "\n" + ",".join(["1"] * 15_000) + "\n")
+    assert data.read_csv(path).X.shape == (1, 15_000)
+    with pytest.raises(ValueError, match=r"column 'a' of .* holds inf in row 1"):
+        data.read_csv(write(f"a\n{'9' * 400}\n"))
+    with pytest.raises(TypeError, match="column 'a' of X holds dates"):
+        Schema((Column("a"),)).encode(pd.DataFrame({"a": pd.to_datetime(["2020-01-01"])}), "X")
+    with pytest.raises(TypeError, match="column 'a' of X holds complex numbers"):
+        Schema((Column("a"),)).encode(pd.DataFrame({"a": [1j]}), "X")
+
+
+def test_a_schema_that_is_impossible_is_refused():
+    for columns, target, left_out in (
+        ((Column("a"), Column("a")), None, ()),
+        ((Column("a"),), None, ("a",)),
+        ((Column("a", ("x", "x")),), None, ()),
+        ((Column("a"),), Target("t", "regression", (1, 2)), ()),
+        ((Column("a"),), Target("t", "binary", (1, 1.0)), ()),
+    ):
+        with pytest.raises(ValueError, match=r"one twice|regression target with 2"):
+            Schema(columns, target, left_out)
+    frame = pd.DataFrame([[1.0, 2.0]], columns=["a", "a"])
+    model = minidl.Sequential([minidl.Dense(1)], seed=0)
+    model.compile("sgd", "mse", engine="numpy")
+    with pytest.raises(ValueError, match="the names of the columns hold one twice"):
+        model.fit(frame, [1.0], verbose=0)
+
+
 def test_a_schema_goes_to_json_and_back(write):
     schema = data.read_csv(write("a,b,t\n1,x,5\n,y,7\n"), "t", missing="mean", categorical="onehot").schema
     assert Schema.from_dict(schema.to_dict()) == schema
@@ -251,6 +361,7 @@ def test_a_schema_goes_to_json_and_back(write):
         ("\n \n", "is empty"),
         ("a,b\n", "has no rows below its header"),
         ("1,2\n3,4\n", "has no header: its first row holds numbers"),
+        ("5.1,3.5,setosa\n4.9,3,setosa\n", "has no header: its first row holds numbers"),
         ("a,a\n1,2\n", "has two columns named 'a'"),
         (",a\n0,1\n", "column 1 of .* has no name in the header; .*index=False"),
         ("a,b\n1,2\n3\n", "row 2 below the header of .* has 1 field, but the header has 2"),
@@ -262,10 +373,10 @@ def test_a_schema_goes_to_json_and_back(write):
         ("a,b\n1,2\n3,-1e39\n", r"column 'b' of .* holds -1e\+39 in row 2"),
         ('a,b\n1,"2\n', "a quote is opened and not closed"),
         ("a b\n1 2\n", "parted by spaces"),
-        (b"a,b\n1,\xe9\n", "no CSV in UTF-8"),
-        ("a,b\n1,2\n".encode("utf-16"), "no CSV in UTF-8"),
+        (b"a,b\n1,\xe9\n", "no text in UTF-8"),
+        ("a,b\n1,2\n".encode("utf-16"), "no text in UTF-8"),
         (b"a,b\n1,\x00\n", "binary data"),
-        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "no CSV in UTF-8"),
+        (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "no text in UTF-8"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*a guess")
@@ -283,7 +394,7 @@ def test_bad_arguments(write, tmp_path):
         data.read_csv(tmp_path)
     with pytest.raises(ValueError, match="no column 'T'; did you mean 't'"):
         data.read_csv(path, "T")
-    with pytest.raises(ValueError, match="missing must not be 'means'; did you mean 'mean'"):
+    with pytest.raises(ValueError, match="missing cannot be 'means'; did you mean 'mean'"):
         data.read_csv(path, missing="means")
     with pytest.raises(ValueError, match="holds text, 'x' in row 1 below the header; a regression needs numbers"):
         data.read_csv(path, "t", task="regression")
@@ -292,7 +403,7 @@ def test_bad_arguments(write, tmp_path):
     with pytest.raises(ValueError, match="no column but the target"):
         data.read_csv(write("t\n1\n2\n"), "t")
     many = "a,b\n" + "".join(f"{n},word{n}\n" for n in range(101))
-    with pytest.raises(ValueError, match=r"column 'b' of .* holds 101 different texts"):
+    with pytest.raises(ValueError, match=r"column 'b' of .* holds text, 'word0' in row 1 .*, and 101 different texts"):
         data.read_csv(write(many), categorical="onehot")
 
 
@@ -355,12 +466,18 @@ def test_what_the_csv_module_writes_is_read_back(tmp_path_factory, drawn):
     assert [table.schema.target.classes[int(index)] for index in table.y[:, 0]] == [row[-1] for row in rows]
 
 
+CELLS = ["1", "9" * 400, "True", "x", "", " NA", "2020-01-01", "1e999", '"a\nb"', '5"', "1 "]
+
+
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(
     st.one_of(
         st.binary(max_size=80),
         st.text('ab1.,;\t|"\n\r e-?', max_size=80).map(str.encode),
         st.text('12.,"\n x', max_size=60).map(lambda rest: b"a,b,t\n" + rest.encode()),
+        st.lists(
+            st.lists(st.sampled_from(CELLS), min_size=3, max_size=3).map(",".join), max_size=5
+        ).map(lambda rows: "\n".join(["a,b,t", *rows]).encode()),
     ),
     st.sampled_from([None, "t", "b"]),
     st.sampled_from(["error", "drop", "mean"]),

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import os
 import subprocess
 import sys
 import tomllib
@@ -100,7 +101,7 @@ def test_a_cupy_that_does_not_import_says_so(tmp_path, monkeypatch):
 )
 def test_nothing_imports_cupy_unasked(code, tmp_path):
     (tmp_path / "cupy.py").write_text("raise SystemExit('CuPy was imported')\n")
-    environment = {"PYTHONPATH": f"{tmp_path}:{ROOT}", "PATH": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    environment = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "PATH": "", "NUMBA_CACHE_DIR": str(tmp_path)}
     found = subprocess.run(
         [sys.executable, "-c", code + "\nimport sys; assert 'cupy' not in sys.modules"],
         env=environment, capture_output=True, text=True, timeout=120, check=False,

@@ -42,6 +42,13 @@ def test_signature_is_the_contract_s(engine, name):
     assert str(inspect.signature(getattr(function, "py_func", function))) == OPERATIONS[name].signature
 
 
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_help_says_shapes_and_bound(engine, name):
+    said = getattr(engine, name).__doc__
+    assert OPERATIONS[name].shapes in said
+    assert not OPERATIONS[name].formula or f"at most {OPERATIONS[name].bound_of(engine.name):g} " in said
+
+
 def test_engines_have_the_same_functions_in_the_same_order():
     """File for file; what only one engine has (how it reaches an operation by its code) is left out.
 

@@ -471,9 +471,26 @@ def test_odd_pairs_of_activation_and_loss_are_said_where_compile_is_called():
 @engines
 def test_a_training_that_diverges_says_so(engine):
     model = line(engine, SGD(1e30))
-    with np.errstate(all="ignore"), pytest.warns(RuntimeWarning, match="diverged; try a smaller") as caught:
+    with pytest.warns(RuntimeWarning, match="diverged; try a smaller") as caught:
         model.fit([[1], [2]], [1, 2], epochs=4, verbose=0)
-    assert caught[0].filename == __file__
+    assert [warning.filename for warning in caught] == [__file__]
+
+
+@engines
+@pytest.mark.filterwarnings("error")
+def test_what_is_no_number_passes_without_a_warning(engine):
+    model = network(engine)
+    found = model(np.array([[np.inf, -np.inf, 0, 0, 0, 0], [np.nan, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]]))
+    assert np.isfinite(found[2])
+    assert np.isnan(found[:2]).all()
+
+
+def test_numbers_of_numpy_s_serve_as_well():
+    layer = Dense(1, input_shape=np.int64(6))
+    assert layer.input_shape == (6,)
+    model = Sequential([layer])
+    model.compile("sgd", "mse", engine="numpy")
+    model.fit(X, Y, verbose=np.int64(0))
 
 
 # --- Dropout ---------------------------------------------------------------------------------------------------------
@@ -905,6 +922,13 @@ def test_a_second_ctrl_c_takes_effect_at_once(own_handler):
     with pytest.raises(KeyboardInterrupt):
         model.fit(X, Y, epochs=3, callbacks=[Interrupt(twice, 0)], verbose=0)
     assert reached == ["after the first"]
+
+
+def test_the_first_ctrl_c_is_answered(own_handler, capsys):
+    with pytest.raises(KeyboardInterrupt):
+        network().fit(X, Y, epochs=3, callbacks=[Interrupt(ctrl_c, 1)], verbose=0)
+    said = capsys.readouterr().err.strip()
+    assert said == "stopping after this range of batches; Ctrl-C again stops at once"
 
 
 def test_a_program_that_handles_ctrl_c_itself_keeps_doing_so():

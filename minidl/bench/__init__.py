@@ -1,4 +1,4 @@
-"""Measuring: honest timing, the facts of the machine, and every operation with arguments to try it on."""
+"""Measuring: honest timing, the machine with its ceilings, ladders, and every operation with arguments to try it on."""
 
 from minidl.bench import machine, timing
 

@@ -12,7 +12,7 @@ from importlib import metadata
 
 import numpy as np
 
-PACKAGES = ("minidl", "numpy", "numba", "llvmlite")
+PACKAGES = ("minidl", "numpy", "numba", "llvmlite", "sympy", "pandas", "safetensors")
 # What decides how fast matrix products can be: vectors of 16, 32 or 64 bytes, fused multiply-add, int8 products.
 FEATURES = ("sse4.2", "avx", "avx2", "fma", "avx512f", "avx512vnni", "avx512bf16", "neon", "sve", "dotprod")
 
@@ -65,11 +65,9 @@ def numba_threads() -> int | None:
 
 
 def blas_threads() -> int | None:
-    """The threads of NumPy's matrix products, where threadpoolctl is installed to ask."""
-    try:
-        from threadpoolctl import threadpool_info
-    except ImportError:
-        return None
+    """The threads of NumPy's matrix products; None for a library that threadpoolctl does not know."""
+    from threadpoolctl import threadpool_info
+
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     own = [pool for pool in pools if "numpy" in pool["filepath"]]  # SciPy brings a library of its own
     return next((pool["num_threads"] for pool in own + pools), None)

@@ -8,6 +8,7 @@ import numpy as np
 
 from minidl import oracle
 from minidl.contract import AUC_BINS, OPERATIONS
+from minidl.engines import Engine
 from minidl.formulas import FORMULAS
 
 POINTS = 4000  # of the float32 line, in a quick look at an elementwise function
@@ -27,12 +28,12 @@ def sample(name: str, dtype: str = "float32", large: bool = False, seed: int = 0
     return tuple(np.ascontiguousarray(a, dtype) if isinstance(a, np.ndarray) else a for a in made)
 
 
-def placed(engine: object, arguments: tuple) -> list:
+def placed(engine: Engine, arguments: tuple) -> list:
     """The arguments where the engine wants them, every array a copy of its own."""
     return [engine.to_device(a.copy()) if isinstance(a, np.ndarray) else a for a in arguments]
 
 
-def rival(engine: object, name: str, arguments: tuple) -> Callable[[], object]:
+def rival(engine: Engine, name: str, arguments: tuple) -> Callable[[], object]:
     """The operation on arguments that have been placed beforehand, for a clock: when it returns, it is done."""
     operation, arguments = getattr(engine, name), placed(engine, arguments)
 
@@ -44,7 +45,7 @@ def rival(engine: object, name: str, arguments: tuple) -> Callable[[], object]:
     return finished
 
 
-def call(engine: object, name: str, arguments: tuple) -> list[np.ndarray]:
+def call(engine: Engine, name: str, arguments: tuple) -> list[np.ndarray]:
     """Everything the operation returns or changes, as NumPy arrays; the arguments stay as they are."""
     here = placed(engine, arguments)
     result = getattr(engine, name)(*here)
@@ -56,7 +57,7 @@ def call(engine: object, name: str, arguments: tuple) -> list[np.ndarray]:
     return [arrays[0], *arrays[2:]]  # theta and the slots; the gradient is only read
 
 
-def error(engine: object, name: str, dtype: str = "float32", arguments: tuple | None = None) -> float:
+def error(engine: Engine, name: str, dtype: str = "float32", arguments: tuple | None = None) -> float:
     """The largest error against the oracle, in the operation's own measure (contract.py)."""
     arguments = sample(name, dtype) if arguments is None else arguments
     operation = OPERATIONS[name]

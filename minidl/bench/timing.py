@@ -50,11 +50,15 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What ``compare`` found. ``speedups`` has a ratio for every rival; the baseline's own is 1."""
+    """What ``compare`` found. ``speedups`` has a ratio for every rival; the baseline's own is 1.
+
+    ``samples`` are the seconds per call, as many of each rival, those at one place taken after each other.
+    """
 
     baseline: str
     timings: dict[str, Timing]
     speedups: dict[str, Ratio]
+    samples: dict[str, list[float]]
 
 
 class Elsewhere(Protocol):
@@ -176,7 +180,7 @@ def summarize(first: dict[str, float], samples: dict[str, list[float]], loops: d
         timings[name] = Timing(first[name], median, low, high, min(values), len(values), loops[name])
     baseline = next(iter(samples))
     speedups = {name: ratio(samples[baseline], values) for name, values in samples.items()}
-    return Comparison(baseline, timings, speedups)
+    return Comparison(baseline, timings, speedups, samples)
 
 
 def ratio(baseline: list[float], rival: list[float]) -> Ratio:

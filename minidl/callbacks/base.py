@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 from minidl.checks import shown
 
@@ -29,11 +30,11 @@ class Callback:
     A hook for batches makes every batch a call of its own; without one, training runs many batches at a time.
     """
 
-    model: object = None
+    model: Any = None
     params: dict | None = None
     _idle: tuple = ()  # its class's hooks that have nothing to do in this instance, as if they were not there
 
-    def set_model(self, model: object) -> None:
+    def set_model(self, model: Any) -> None:
         self.model = model
 
     def set_params(self, params: dict) -> None:

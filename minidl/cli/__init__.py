@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from minidl import __version__
 from minidl.cli import compare, explain, info, train, use
@@ -32,9 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return OK
     if unknown:
-        known = [f"--{name.replace('_', '-')}" for name in vars(options)]
+        known = list(commands[options.command]._option_string_actions)
         hint = f"; {nearest(unknown[0], known)}" if unknown[0].startswith("-") else ""
         commands[options.command].error(f"unexpected argument {unknown[0]!r}{hint}")
+    stdout, sys.stdout = sys.stdout, Tolerant(sys.stdout)
     warnings.showwarning = lambda message, *_: print(f"minidl {options.command}: note: {message}", file=sys.stderr)
     try:
         return options.run(options, commands[options.command])
@@ -44,6 +46,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return failed(options.command, str(error))
     except MemoryError as error:
         return failed(options.command, f"the memory does not suffice ({error}); try a smaller network or smaller data")
+    finally:
+        sys.stdout.flush()
+        sys.stdout = stdout
+
+
+class Tolerant(io.TextIOBase):
+    """The standard output, where it goes to a program that may end before this one, as ``head`` does."""
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+
+    @property
+    def encoding(self) -> str:
+        return self.stream.encoding
+
+    def write(self, text: str) -> int:
+        try:
+            return self.stream.write(text)
+        except BrokenPipeError:
+            self.give_up()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self.stream.flush()
+        except BrokenPipeError:
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Nobody reads any more, and the work goes on."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.stream.fileno())  # what the stream still holds goes there when the process ends
+        os.close(nowhere)
+
+    def isatty(self) -> bool:
+        return self.stream.isatty()
+
+    def fileno(self) -> int:
+        return self.stream.fileno()
 
 
 def make_parser() -> tuple[Parser, dict[str, Parser]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -15,6 +16,7 @@ OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 def add_reading(add: Callable) -> None:
     """How a CSV is read."""
     add("--labels", metavar="FILE", help="a second CSV with the labels of DATA.csv, row by row")
+    add("--drop", type=names, default=(), metavar="COLUMN,...", help="columns to leave out, such as names and numbers")
     add("--missing", choices=("error", "drop", "mean"), default="error", metavar="error|drop|mean",
         help="cells without a value: refuse, leave out their rows, or put in the mean (default: error)")  # fmt: skip
     add("--categorical", choices=("error", "onehot"), default="error", metavar="error|onehot",
@@ -31,6 +33,17 @@ def add_network(add: Callable, epochs: int) -> None:
     add("--batch-size", type=whole_number(1), default=32, metavar="N", help="rows in a batch (default: 32)")
     add("--seed", type=whole_number(0), default=0, metavar="N",
         help="of weights, batches and held-out rows (default: 0)")  # fmt: skip
+
+
+def not_over(out: str, inputs: Iterable[str | None]) -> str:
+    """Where ``out`` really lies; OSError where it cannot be written, or where it is a file that is read."""
+    from minidl.files import writable
+
+    target = writable(out)
+    for path in inputs:
+        if path is not None and os.path.exists(target) and os.path.exists(path) and os.path.samefile(target, path):
+            raise OSError(f"--out {out!r} is the file {path!r}, which would be lost; name another")
+    return target
 
 
 # --- values of options: each function turns a text into a value, or says why it cannot ------------------------------
@@ -82,6 +95,10 @@ def engine_names(text: str) -> tuple[str, ...]:
         if name not in ENGINES:
             raise argparse.ArgumentTypeError(f"unknown engine {name!r}; {nearest(name, ENGINES)}")
     return names
+
+
+def names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def one_of(known: Sequence[str]) -> Callable[[str], str]:

@@ -55,31 +55,36 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     from minidl import optimizers, task
     from minidl.data import read_csv
     from minidl.engines import get_engine
-    from minidl.files import writable
 
-    writable(given.out)
+    options.not_over(given.out, (given.data, given.labels))
     engine = get_engine(given.engine).name
-    table = read_csv(given.data, given.target, given.labels, given.missing, given.categorical, task=given.task)
+    table = read_csv(
+        given.data, given.target, given.labels, given.missing, given.categorical, drop=given.drop, task=given.task
+    )
     task.check(table, repr(given.data))
     rows, held_out = table.split(given.validation_split, given.seed) if given.validation_split else (table, None)
     print(said(table, rows, held_out, given.hidden, engine), flush=True)
     model = task.network(rows, given.hidden, given.activation, given.seed)
     optimizer = optimizers.get(given.optimizer)
-    optimizer.learning_rate = given.learning_rate or optimizer.learning_rate
     name = table.schema.target.task
+    optimizer.learning_rate = given.learning_rate or optimizer.learning_rate
     model.compile(optimizer, task.LOSSES[name], metrics=[task.METRICS[name]], engine=engine)
     code = OK
     try:
-        model.fit(rows, batch_size=given.batch_size, epochs=given.epochs, validation_data=held_out)
+        model.fit(
+            rows, batch_size=given.batch_size, epochs=given.epochs, sample_weight=task.weights(rows, rows),
+            validation_data=None if held_out is None else (held_out, None, task.weights(rows, held_out)),
+        )  # fmt: skip
     except KeyboardInterrupt:
-        if not model.history.epoch:
+        if model.history is None or not model.history.epoch:
             raise
         print(f"interrupted after {len(model.history.epoch)} of {given.epochs} epochs; the model is saved as it is now")
         code = INTERRUPTED
     model.save(given.out)
     if held_out is not None:
-        loss, metric = model.evaluate(held_out)
-        print(f"on the rows held out: loss {loss:.4g}, {task.METRICS[name]} {metric:.4g} ({without(rows, held_out)})")
+        loss, metric = model.evaluate(held_out, sample_weight=task.weights(rows, held_out))
+        found = f"loss {loss:.4g}, {task.METRICS[name]} {metric:.4g} ({without(rows, held_out)})"
+        print(f"on the {len(held_out)} rows held out: {found}")
     print(f"saved: {given.out}")
     return code
 

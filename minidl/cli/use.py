@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minidl.cli import options
@@ -16,7 +14,9 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from minidl import Sequential
     from minidl.data import Schema
+    from minidl.data.text import Source
 
 
 def add_evaluate(commands: argparse._SubParsersAction) -> None:
@@ -51,7 +51,8 @@ def run_evaluate(given: argparse.Namespace, parser: argparse.ArgumentParser) -> 
     else:
         table = read_csv(given.data, given.target, given.labels, given.missing, schema=model.schema)
     if table.y is None:
-        raise ValueError(f"{given.data!r} has no column {model.schema.target.name!r} to compare the predictions with")
+        missing = "" if model.schema.target is None else f" {model.schema.target.name!r}"
+        raise ValueError(f"{given.data!r} has no column{missing} to compare the predictions with; name it by --target")
     found = model.evaluate(table.X, table.y, return_dict=True)
     print(f"{given.data}: {len(table)} rows")
     for name in sorted(found, key=lambda name: name != "loss"):
@@ -80,61 +81,69 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
 
 
 def run_predict(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    from minidl import load_model
+    from minidl import files, load_model
     from minidl.data import read_chunks
-    from minidl.files import writable
+    from minidl.data.text import Source
 
-    writable(given.out)
+    target = options.not_over(given.out, (given.data, given.model))
     model = load_model(given.model, engine=given.engine)
-    schema = model.schema or columns_of(given.data, model.layers[0].inputs)
-    partial, rows = Path(f"{given.out}.partial"), 0
+    source = Source(given.data)
+    schema = model.schema or columns_of(source, model)
+    partial, rows = f"{target}.partial", 0
     try:
-        with open(partial, "w", encoding="utf-8", newline="") as file:
-            for outputs in (model.predict(X) for X in read_chunks(given.data, schema)):
-                table = predictions(schema, outputs)
+        with files.replacing(given.out, keep_as=partial) as file:
+            for X in read_chunks(source, schema):
+                table = predictions(schema, as_probabilities(model, model.predict(X)))
                 table.to_csv(file, index=False, header=rows == 0)
                 rows += len(table)
                 show(f"{rows:,} rows")
-        show("")
-        if rows == 0:
-            raise ValueError(f"{given.data!r} has no rows below its header")
+            if rows == 0:
+                raise ValueError(f"{given.data!r} has no rows below its header")
     except BaseException:
-        show("")
         if rows:
-            print(f"the predictions of the first {rows:,} rows are in {partial}", file=sys.stderr)
-        else:
-            partial.unlink(missing_ok=True)
+            print(f"the predictions of the first {rows:,} rows are in {given.out}.partial", file=sys.stderr)
         raise
-    os.replace(partial, given.out)
+    finally:
+        show("")
     print(f"{rows:,} predictions written: {given.out}")
     return OK
 
 
 def predictions(schema: Schema, outputs: np.ndarray) -> pd.DataFrame:
     """A pandas table of what the outputs (rows, o) mean."""
-    import numpy as np
     import pandas as pd
 
     target = schema.target
     if target is None:
         return pd.DataFrame(outputs, columns=[f"output_{place}" for place in range(outputs.shape[1])])
     columns = {f"predicted_{target.name}": schema.decode(outputs)}
-    if target.task == "binary":
-        outputs = np.concatenate([1 - outputs, outputs], axis=1)
-    if target.task != "regression":
-        columns |= {f"probability_{label}": outputs[:, place] for place, label in enumerate(target.classes)}
+    if target.classes:
+        probabilities = schema.probabilities(outputs)
+        columns |= {f"probability_{label}": probabilities[:, place] for place, label in enumerate(target.classes)}
     return pd.DataFrame(columns)
 
 
-def columns_of(data: str, inputs: int) -> Schema:
+def as_probabilities(model: Sequential, outputs: np.ndarray) -> np.ndarray:
+    """The outputs, put through sigmoid or softmax where the model gives logits and its loss does that."""
+    from minidl import get_engine
+    from minidl.losses import BinaryCrossentropy
+
+    if model.optimizer is None or not model.loss.from_logits:
+        return outputs
+    engine = get_engine("numpy")
+    return engine.sigmoid(outputs) if isinstance(model.loss, BinaryCrossentropy) else engine.softmax(outputs)
+
+
+def columns_of(source: Source, model: Sequential) -> Schema:
     """For a model that was trained on arrays: the file's own columns in their order, as numbers."""
     from minidl.data import Column, Schema
-    from minidl.data.text import Source
 
-    columns = Source(data).columns
+    model._require_built()
+    inputs, columns = model.layers[0].inputs, source.columns
     if len(columns) != inputs:
         raise ValueError(
-            f"the model takes {inputs} features and knows no names of columns, but {data!r} has {len(columns)} columns"
+            f"the model takes {inputs} features and knows no names of columns, but {source.name} has {len(columns)} "
+            "columns"
         )
     warn_of_order()
     return Schema(tuple(Column(column) for column in columns))

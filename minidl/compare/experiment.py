@@ -16,7 +16,8 @@ import numpy as np
 from minidl import Adam, Callback, Sequential, data, task
 from minidl.bench import machine, operations, timing
 from minidl.checks import listed
-from minidl.contract import OPERATIONS
+from minidl.compare import MODEL_TIMES
+from minidl.contract import OPERATIONS, UNITS
 from minidl.data import Table, Target
 from minidl.data.text import Source
 from minidl.engines import ENGINES, get_engine, why_not
@@ -24,9 +25,7 @@ from minidl.engines import ENGINES, get_engine, why_not
 CURVE_TOLERANCE = 1e-4
 TEST_SIZE = 0.25
 BUDGETS = {"epoch": 2.0, "one_row": 1.0, "test_set": 1.0, "operation": 0.2}  # seconds of timing, all engines together
-# What is timed of the whole network, and the engine's entry that gets its median.
-SUMMARIES = {"epoch": "epoch_seconds", "one_row": "predict_seconds", "test_set": "predict_test_set_seconds"}
-UNITS = {"ulp": "ulp", "product": "u |A||B|", "relative": "u max|C|"}
+SUMMARIES = {what: summary for what, _, summary in MODEL_TIMES}
 
 
 class Stages(Protocol):
@@ -39,7 +38,7 @@ class Stages(Protocol):
 class Settings:
     """What to compare. ``engines`` None takes all that can run here; ``data`` None the shipped data.
 
-    ``target``, ``labels``, ``missing``, ``categorical`` and ``task`` are those of ``minidl.data.read_csv``.
+    ``target``, ``labels``, ``missing``, ``categorical``, ``drop`` and ``task`` are those of ``minidl.data.read_csv``.
     """
 
     data: str | None = None
@@ -47,6 +46,7 @@ class Settings:
     labels: str | None = None
     missing: str = "error"
     categorical: str = "error"
+    drop: tuple[str, ...] = ()
     task: str | None = None
     hidden: tuple[int, ...] = (64, 64)
     epochs: int = 10
@@ -63,6 +63,11 @@ class Data:
     name: str
     rows: Table
     held_out: Table
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """What each row weighs in the training."""
+        return task.weights(self.rows, self.rows)
 
     @property
     def target(self) -> Target:
@@ -86,7 +91,7 @@ def load(settings: Settings) -> Data:
     elif target is None and settings.labels is None:
         raise ValueError(f"say with --target which column of {path!r} to predict: {listed(Source(path).columns)}")
     table = data.read_csv(
-        path, target, settings.labels, settings.missing, settings.categorical, task=settings.task
+        path, target, settings.labels, settings.missing, settings.categorical, drop=settings.drop, task=settings.task
     )
     task.check(table, repr(path))
     rows, held_out = table.split(TEST_SIZE, settings.seed)
@@ -122,8 +127,11 @@ def compare(settings: Settings, given: Data, engines: list[str], reasons: dict[s
     except KeyboardInterrupt:
         report["interrupted"] = True
         for name in engines:
-            if name not in models:
-                report["engines"][name]["reason"] = "interrupted before its training had finished"
+            entry = report["engines"][name]
+            if not entry["finished"]:
+                done = len(entry["history"].get("loss", []))
+                when = f"after {done} of {settings.epochs} epochs" if done else "before its training had finished"
+                entry["reason"] = f"interrupted {when}"
     return report
 
 
@@ -150,6 +158,7 @@ def outline(settings: Settings, given: Data, engines: list[str], reasons: dict[s
             name: {
                 "available": not reasons[name],
                 "reason": reasons[name] or ("" if name in engines else "not asked for"),
+                "finished": False,
                 **dict.fromkeys(numbers),
                 "metrics": {given.metric: None},
                 "history": {},
@@ -172,12 +181,16 @@ def build(settings: Settings, given: Data, engine: str) -> Sequential:
 
 
 def train(settings: Settings, given: Data, name: str, report: dict, stages: Stages) -> Sequential:
-    """Train and test on one engine; its first call, which compiles, is made and timed on a model of its own."""
+    """Train and test on one engine; its first call, which compiles, is made and timed on a model of its own.
+
+    Where Ctrl-C ends the training, the epochs done and the test of the network as it is then are in the report.
+    """
     entry = report["engines"][name]
 
     def first_call() -> None:
         model, rows = build(settings, given, name), slice(0, settings.batch_size)
-        model.fit(given.rows.X[rows], given.rows.y[rows], settings.batch_size, verbose=0)
+        weights = None if given.weights is None else given.weights[rows]
+        model.fit(given.rows.X[rows], given.rows.y[rows], settings.batch_size, verbose=0, sample_weight=weights)
         model.evaluate(given.held_out.X, given.held_out.y)
         model(given.held_out.X)
 
@@ -187,16 +200,30 @@ def train(settings: Settings, given: Data, name: str, report: dict, stages: Stag
     model = build(settings, given, name)
     with stages(f"{name}: training", settings.epochs) as advance:
         calls = [AfterEpoch(advance)]
-        model.fit(given.rows.X, given.rows.y, settings.batch_size, settings.epochs, verbose=0, callbacks=calls)
+        try:
+            model.fit(
+                given.rows.X, given.rows.y, settings.batch_size, settings.epochs, verbose=0, callbacks=calls,
+                sample_weight=given.weights,
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            if model.history is not None and model.history.epoch:
+                put_in(entry, model, given)
+            raise
     finite = np.isfinite(model.history.history["loss"])
     if not finite.all():
         raise ValueError(
             f"the training diverged: the loss of {name} is no finite number in epoch {finite.argmin() + 1}; "
             "try a smaller --learning-rate"
         )
-    entry["history"] = model.history.history
-    entry["loss"], entry["metrics"][given.metric] = model.evaluate(given.held_out.X, given.held_out.y)
+    put_in(entry, model, given)
+    entry["finished"] = True
     return model
+
+
+def put_in(entry: dict, model: Sequential, given: Data) -> None:
+    """Put the history of a model and how good it is on the rows held out into an engine's entry."""
+    entry["loss"], entry["metrics"][given.metric] = model.evaluate(given.held_out.X, given.held_out.y)
+    entry["history"] = model.history.history
 
 
 class AfterEpoch(Callback):

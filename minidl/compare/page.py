@@ -7,19 +7,18 @@ from html import escape
 
 from minidl.compare import mathml, picture
 from minidl.compare.report import (
-    MODEL_TIMES,
     digits,
     duration,
+    engine_rows,
     error_of,
     error_text,
     measured,
     missing,
     remarks,
-    speedup_text,
     task_sentence,
 )
 from minidl.contract import OPERATIONS
-from minidl.formulas import FORMULAS, Formula
+from minidl.formulas import FORMULAS, Formula, largest
 from minidl.plots import DARK, LIGHT
 
 PANEL_TITLES = {
@@ -102,17 +101,7 @@ def engines(report: dict) -> str:
     names = measured(report)
     if not names:
         return ""
-    entries, metric = [report["engines"][name] for name in names], report["data"]["metric"]
-    rows = [
-        [f"held-out {metric}", *(f"{entry['metrics'][metric]:.4f}" for entry in entries)],
-        ["held-out loss", *(f"{entry['loss']:.6f}" for entry in entries)],
-        ["first call (compilation)", *(duration(entry["first_call_seconds"]) for entry in entries)],
-    ]
-    for what, label, summary in MODEL_TIMES:
-        rows.append([label, *(duration(entry[summary]) for entry in entries)])
-        if "numpy" in names:
-            speedups = (speedup_text(entry["timings"].get(what, {})) for entry in entries)
-            rows.append(["&emsp;speedup over NumPy", *speedups])
+    rows = [list(map(escape, row)) for row in engine_rows(report)]
     note = (
         "Medians of interleaved runs (A B A B), garbage collector off, after the engines were found to agree; in "
         "brackets the 95% interval of the ratio of medians within this run. An epoch is one call of <code>fit</code>, "
@@ -160,8 +149,11 @@ def formulas(report: dict) -> str:
 def card(formula: Formula, names: list[str], report: dict) -> str:
     """One formula: what it says, its derivative, and how near and how fast each engine computes it."""
     parts = [("", mathml.definition(formula))]
-    if formula.stable is not None and formula.stable != formula.symbol:
-        parts.append(("computed in the equal form that neither overflows nor cancels", mathml.stable(formula)))
+    if formula.stable is not None and mathml.markup(formula.stable) != mathml.markup(formula.symbol):
+        words = "computed in the equal form that neither overflows nor cancels"
+        if formula.stable.has(largest):
+            words += "; <i>c<sub>r</sub></i> is the largest logit of the row, though any number gives the same value"
+        parts.append((words, mathml.stable(formula)))
     if formula.variable is not None:
         parts.append(("derivative", mathml.derivative(formula)))
         if formula.from_output is not None and formula.from_output != formula.derivative:

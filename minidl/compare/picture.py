@@ -10,10 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from minidl.compare import MODEL_TIMES
 from minidl.compare import report as words
 from minidl.plots import LIGHT, Style, png, theme
 
 MARKERS = {"numpy": "o", "numba": "D", "cupy": "s"}
+LOSSES = {
+    "binary": "binary cross-entropy (nats)",
+    "multiclass": "categorical cross-entropy (nats)",
+    "regression": "mean squared error",
+}
 WORST = 2  # shares of a bound are drawn up to here
 
 
@@ -57,7 +63,7 @@ def loss(axes: Axes, report: dict, style: Style) -> None:
     if report["loss_curves_differ_by"] is not None:
         found = f"largest relative difference {report['loss_curves_differ_by']:.1g}"
         axes.annotate(found, (0.98, 0.5), xycoords="axes fraction", ha="right")
-    axes.set(xlabel="epoch", ylabel="binary cross-entropy (nats)")
+    axes.set(xlabel="epoch", ylabel=LOSSES[report["data"]["task"]])
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if axes.lines:
@@ -66,11 +72,11 @@ def loss(axes: Axes, report: dict, style: Style) -> None:
 
 def speedups(axes: Axes, report: dict, style: Style) -> None:
     """How many times faster than NumPy each engine trains and predicts; bars begin at 0."""
-    labels = [label for _, label, _ in words.MODEL_TIMES]
+    labels = [label for _, label, _ in MODEL_TIMES]
     bars = [
         (row + 0.5 * number, name, report["engines"][name]["timings"].get(what))
         for number, name in enumerate(rivals(report))
-        for row, (what, _, _) in enumerate(words.MODEL_TIMES)
+        for row, (what, _, _) in enumerate(MODEL_TIMES)
     ]
     bars = [(place, name, entry) for place, name, entry in bars if entry and entry["speedup_vs_numpy"]]
     axes.set_title("Speedup over NumPy, whole network")

@@ -16,13 +16,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from minidl import files
+from minidl.compare import MODEL_TIMES
 
-# What was timed of the whole network: its name in the report, in words, and the engine's entry that sums it up.
-MODEL_TIMES = (
-    ("epoch", "train one epoch", "epoch_seconds"),
-    ("one_row", "predict one row", "predict_seconds"),
-    ("test_set", "predict the test set", "predict_test_set_seconds"),
-)
 BUSY = 0.5  # of the cores at work before this began: times are uncertain
 UNSTEADY = 0.5  # of the median between the quartiles: likewise
 
@@ -67,7 +62,7 @@ def error_of(entry: dict) -> float | None:
 
 
 def measured(report: dict) -> list[str]:
-    """The engines whose training was finished."""
+    """The engines that have trained, be it only a part of the epochs."""
     return [name for name, entry in report["engines"].items() if entry["history"]]
 
 
@@ -119,12 +114,31 @@ def unsteady(report: dict) -> list[str]:
 
 
 def missing(report: dict) -> list[str]:
-    """A sentence for each engine that is not in the comparison though nobody left it out."""
+    """A sentence for each engine that is not in the comparison, or not wholly, though nobody left it out."""
     return [
-        f"{name} is not in the comparison: {entry['reason']}."
+        f"{name} was {entry['reason']}; its numbers are those of the network as it was then."
+        if entry["history"]
+        else f"{name} is not in the comparison: {entry['reason']}."
         for name, entry in report["engines"].items()
         if entry["reason"] and entry["reason"] != "not asked for"
     ]
+
+
+def engine_rows(report: dict) -> list[tuple[str, ...]]:
+    """Accuracy, loss and times of the whole network: what it is, and a cell for each engine that has trained."""
+    names, metric = measured(report), report["data"]["metric"]
+    entries = [report["engines"][name] for name in names]
+    rows = [
+        (f"held-out {metric}", *(f"{entry['metrics'][metric]:.4f}" for entry in entries)),
+        ("held-out loss", *(f"{entry['loss']:.6f}" for entry in entries)),
+        ("first call (compilation)", *(duration(entry["first_call_seconds"]) for entry in entries)),
+    ]
+    for what, label, summary in MODEL_TIMES:
+        rows.append((label, *(duration(entry[summary]) for entry in entries)))
+        if "numpy" in names:
+            speedups = (speedup_text(entry["timings"].get(what, {})) for entry in entries)
+            rows.append(("\N{NO-BREAK SPACE}\N{NO-BREAK SPACE}speedup over NumPy", *speedups))
+    return rows
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
@@ -209,20 +223,12 @@ def show(report: dict, files: list[Path]) -> None:
 
 def engines_table(report: dict) -> Table:
     """One column for each engine."""
-    names = measured(report)
-    entries = [report["engines"][name] for name in names]
     table = Table(title="engines", title_justify="left", box=box.SIMPLE)
     table.add_column("")
-    for name in names:
+    for name in measured(report):
         table.add_column(name, justify="right")
-    metric = report["data"]["metric"]
-    table.add_row(f"held-out {metric}", *(f"{entry['metrics'][metric]:.4f}" for entry in entries))
-    table.add_row("held-out loss", *(f"{entry['loss']:.6f}" for entry in entries))
-    table.add_row("first call (compilation)", *(duration(entry["first_call_seconds"]) for entry in entries))
-    for what, label, summary in MODEL_TIMES:
-        table.add_row(label, *(duration(entry[summary]) for entry in entries))
-        if "numpy" in names:
-            table.add_row("  speedup over NumPy", *(speedup_text(entry["timings"].get(what, {})) for entry in entries))
+    for row in engine_rows(report):
+        table.add_row(*row)
     return table
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,8 @@ import numpy as np
 
 from minidl import checks
 from minidl.checks import listed
-from minidl.data.schema import TASKS, Column, Schema, Target, numbers_of
+from minidl.data.columns import numbers_of
+from minidl.data.schema import TASKS, Column, Schema, Target
 from minidl.data.splitting import train_test_split
 from minidl.data.text import Source
 
@@ -25,7 +26,7 @@ FEW = 10  # whole numbers with so many values or fewer are taken for classes
 Frames = Callable[[set[str]], Iterator["pd.DataFrame"]]  # the rows, block by block, the named columns as text
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Table:
     """What was read: X float64 (rows, features), y float64 (rows, 1) or None, and the schema that says what they mean.
 
@@ -35,6 +36,10 @@ class Table:
     X: np.ndarray
     y: np.ndarray | None
     schema: Schema
+
+    def __repr__(self) -> str:
+        target = "no target" if self.y is None else f"target {self.schema.target.name!r}"
+        return f"<Table of {len(self)} rows, {self.X.shape[1]} features, {target}>"
 
     def __iter__(self) -> Iterator[np.ndarray | None]:
         return iter((self.X, self.y))
@@ -65,6 +70,7 @@ def read_csv(
     missing: str = "error",
     categorical: str = "error",
     *,
+    drop: Iterable[str] = (),
     task: str | None = None,
     schema: Schema | None = None,
 ) -> Table:
@@ -79,6 +85,7 @@ def read_csv(
         never filled in.
     categorical: what to do about a column of text. "error" names it; "onehot" makes one 0 or 1 of each of its
         categories, in alphabetical order.
+    drop: columns to leave out, such as names and numbers of rows; later tables may have them or not.
     task: "binary" (two classes), "multiclass" or "regression" (a number). Left out, it is read off the target: text,
         two different numbers, and whole numbers of 10 different values or fewer are classes.
     schema: of an earlier table (``model.schema``). The columns are then brought into its order and encoded as there.
@@ -86,6 +93,7 @@ def read_csv(
     The file may have semicolons, tabs or bars in place of commas, which is guessed and said in a warning. Raises
     OSError where a file cannot be opened, ValueError where it will not do, in one sentence with file, column and row.
     """
+    drop = [drop] if isinstance(drop, str) else list(drop)
     checks.one_of(missing, "missing", ("error", "drop", "mean"))
     checks.one_of(categorical, "categorical", ("error", "onehot"))
     if task is not None:
@@ -101,47 +109,60 @@ def read_csv(
     if target is not None and target not in columns:
         hint = checks.did_you_mean(target, columns) if len(columns) <= 20 else f"it has {listed(columns)}"
         raise ValueError(f"{source.name} has no column {target!r}; {hint}")
-    if missing == "drop":
-        frames = without_missing(frames)
+    for column in drop:
+        if column not in columns or column == target:
+            what = "is the target" if column == target else f"is no column: {checks.did_you_mean(column, columns)}"
+            raise ValueError(f"{column!r} cannot be left out of {source.name}; it {what}")
+    if schema is not None:
+        drop = [column for column in schema.left_out if column in columns]
+        if schema.target is not None and schema.target.name not in (target, None) and schema.target.name in columns:
+            drop.append(schema.target.name)
+    frames = without(frames, drop, missing == "drop", source.name)
     if schema is None:
-        features = [column for column in columns if column != target]
+        features = [column for column in columns if column != target and column not in drop]
         if not features:
             raise ValueError(f"{source.name} has no column but the target {target!r}, so nothing to predict it from")
         schema = survey(frames, features, target, missing, categorical, task, source.name)
-    elif target is not None and schema.target is None:
-        raise ValueError(f"the schema has no target, so {target!r} of {source.name} cannot be read as one")
+        schema = replace(schema, left_out=tuple(drop))
+    else:
+        schema.check_columns(columns, source.name, but=target)
+        if target is not None and schema.target is None:  # of a model that was trained on a pandas table
+            found = survey(frames, [], target, missing, categorical, task, source.name)
+            schema = replace(schema, target=found.target)
     X, y = [], []
     for table in frames(schema.texts):
         X.append(schema.encode(table, source.name))
         if target is not None:
             y.append(schema.encode_target(table[target], source.name))
-    if not X:
-        dropped = " without missing values" if missing == "drop" else ""
-        raise ValueError(f"{source.name} has no rows{dropped} below its header")
     return Table(np.concatenate(X), np.concatenate(y) if y else None, schema)
 
 
-def read_chunks(path: str | Path, schema: Schema) -> Iterator[np.ndarray]:
+def read_chunks(path: str | Path | Source, schema: Schema) -> Iterator[np.ndarray]:
     """The features of a CSV, float64 (rows, features), some ten thousand rows at a time, whatever the file's size.
 
     Columns are found and encoded as the schema says. Raises what ``read_csv`` raises, once it comes to it.
     """
-    source = Source(path)
+    source = path if isinstance(path, Source) else Source(path)
     schema.check_columns(source.columns, source.name)
     for table in source.frames(schema.texts):
         yield schema.encode(table, source.name)
 
 
-def without_missing(frames: Frames) -> Frames:
-    """The same without the rows in which a cell is missing."""
+def without(frames: Frames, columns: list[str], incomplete: bool, name: str) -> Frames:
+    """The same without these columns, and where asked without the ``incomplete`` rows; ValueError if none are left."""
 
-    def whole(texts: set[str]) -> Iterator[pd.DataFrame]:
+    def less(texts: set[str]) -> Iterator[pd.DataFrame]:
+        rows = 0
         for table in frames(texts):
-            table = table.dropna()
+            table = table.drop(columns=columns)
+            table = table.dropna() if incomplete else table
+            rows += len(table)
             if len(table):
                 yield table
+        if rows == 0:
+            raise ValueError(f"{name} has no rows{' without missing values' if incomplete else ''} below its header")
 
-    return whole
+    return less
 
 
 def beside(source: Source, labels: str | Path, target: str | None) -> tuple[str, Frames]:
@@ -164,7 +185,8 @@ def beside(source: Source, labels: str | Path, target: str | None) -> tuple[str,
         for table in source.frames(texts):
             first, rows = rows, rows + len(table)
             if rows <= len(column):
-                yield table.assign(**{target: column.iloc[first:rows].to_numpy()})
+                table.insert(len(table.columns), target, column.iloc[first:rows].to_numpy())
+                yield table
         if rows != len(column):
             raise ValueError(f"{source.name} has {rows} rows, but {other.name} has {len(column)}")
 
@@ -181,15 +203,15 @@ def survey(
     texts, sums, counts, numbers = look(frames, features, target, name)
     refused = [column for column in features if column in texts and categorical == "error"]
     if refused:
-        raise ValueError(f"{texts[refused[0]]}; make it numbers, or use categorical='onehot' (--categorical onehot)")
+        raise ValueError(f"{texts[refused[0]]}; leave it out (--drop), or use categorical='onehot' (--categorical)")
     categories = different_texts(frames, set(texts))
     columns = []
     for column in features:
         found = tuple(sorted(categories.get(column, ())))
         if len(found) > MOST_CATEGORIES:
             raise ValueError(
-                f"column {column!r} of {name} holds {len(found)} different texts or more, such as {listed(found[:3])}; "
-                f"take it out, or put it into {MOST_CATEGORIES} categories or fewer"
+                f"{texts[column]}, and {len(found)} different texts or more; leave it out (drop=[{column!r}], --drop), "
+                f"or put it into {MOST_CATEGORIES} categories or fewer"
             )
         mean = None
         if missing == "mean" and column not in texts:
@@ -204,12 +226,16 @@ def survey(
         return Schema(tuple(columns), target_of_numbers(target, numbers, task, place))
     if task == "regression":
         raise ValueError(f"{texts[target]}; a regression needs numbers")
+    if len(categories[target]) > MOST_CLASSES:
+        raise ValueError(f"{texts[target]}, and more than {MOST_CLASSES} different texts, too many for classes")
     return Schema(tuple(columns), target_of_classes(target, sorted(categories[target]), task, place))
 
 
 def look(frames: Frames, features: list[str], target: str | None, name: str) -> tuple[dict, dict, dict, set]:
     """What the columns hold: of those with text a sentence that shows where, of the others the sum and the count of
     their numbers, and of the target its different numbers."""
+    import pandas as pd
+
     texts: dict[str, str] = {}
     sums, counts, numbers = dict.fromkeys(features, 0.0), dict.fromkeys(features, 0), set()
     for table in frames(set()):
@@ -217,6 +243,9 @@ def look(frames: Frames, features: list[str], target: str | None, name: str) -> 
             if column in texts:
                 continue
             place = f"the target {column!r}" if column == target else f"column {column!r}"
+            if column == target and pd.api.types.is_bool_dtype(table[column]):
+                texts[column] = f"{place} of {name} holds True and False"
+                continue
             try:
                 values = numbers_of(table[column], f"{place} of {name}")
             except ValueError as error:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from minidl.checks import listed
-from minidl.data.schema import ROW
+from minidl.checks import listed, shown
+from minidl.data.columns import ROW, is_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 BLOCK = 2**22  # characters read at a time
 LONGEST = 2**26  # characters without the end of a row: then a quote was opened and never closed
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-MISSING = ["", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "None", "?"]  # what stands for no value
+MISSING = ("", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "?")  # what stands for no value, in either case
+
+csv.field_size_limit(2**31 - 1)  # a wide table, read with the wrong delimiter, is one long field
 
 
 class Source:
@@ -30,6 +33,8 @@ class Source:
     """
 
     def __init__(self, path: str | Path):
+        if not isinstance(path, str | Path):
+            raise TypeError(f"path must be the path of a file, not {shown(path)}")
         self.path = Path(path)
         self.name = repr(str(path))
         with self.open() as file:
@@ -41,6 +46,8 @@ class Source:
         (header, self.header_size), *rows = first_rows
         self.columns = [name.strip() for name in header]
         self.check_header(rows[0][0] if rows else [])
+        # Within quotes a line may end without ending the row; a quote opens a field only at its beginning.
+        self.quoted = re.compile(rf'(?:^|(?<=[\n{re.escape(self.delimiter)}]))[ ]*"[^"]*(?:""[^"]*)*("|\Z)')
         if self.delimiter != "," and self.path.suffix.lower() != ".tsv":
             warnings.warn(
                 f"{self.name} is read with {DELIMITERS[self.delimiter]} between the fields: a guess", stacklevel=4
@@ -59,7 +66,7 @@ class Source:
         try:
             text = file.read(BLOCK)
         except UnicodeDecodeError:
-            raise ValueError(f"{self.name} is no CSV in UTF-8; save it as that") from None
+            raise ValueError(f"{self.name} is no text in UTF-8; if it is a CSV, save it in that encoding") from None
         if "\0" in text:
             raise ValueError(f"{self.name} is no CSV: it holds binary data")
         return text
@@ -80,19 +87,21 @@ class Source:
         if spaces and all(is_number(part) for part in row[0].split()):
             raise ValueError(f"the fields of {self.name} are parted by spaces; save it with commas between them")
         counted = len(columns) > 2 and columns in ([str(n + first) for n in range(len(columns))] for first in (0, 1))
-        if all(is_number(name) for name in columns) and not counted:
+        if 2 * sum(map(is_number, columns)) > len(columns) and not counted:
             raise ValueError(
                 f"{self.name} has no header: its first row holds numbers ({listed(columns)}); put the names of the "
                 "columns there"
             )
+        seen: set[str] = set()
         for place, name in enumerate(columns):
             if not name:
                 raise ValueError(
                     f"column {place + 1} of {self.name} has no name in the header; name it, or take it out (a table "
                     "that pandas wrote with its index has such a column: use to_csv(..., index=False))"
                 )
-            if name in columns[:place]:
+            if name in seen:
                 raise ValueError(f"{self.name} has two columns named {name!r}; give each its own name")
+            seen.add(name)
 
     def frames(self, texts: set[str]) -> Iterator[pd.DataFrame]:
         """The rows, a block at a time; the index counts them, from 1 below the header.
@@ -113,10 +122,10 @@ class Source:
             text = self.read(file)[self.header_size :]
             while True:
                 more = self.read(file)
-                cut = len(text) if not more else end_of_rows(text)
-                if not more and text.count('"') % 2:
-                    raise ValueError(f"{self.name} cannot be read as a table: a quote is opened and not closed")
-                if text[:cut].strip():
+                if not more and len(self.columns) == 1:  # where a blank line is a missing value, save at the very end
+                    text = text.rstrip("\n")
+                cut = self.end_of_rows(text, at_end=not more)
+                if text[:cut].strip() or (len(self.columns) == 1 and cut):
                     yield text[:cut]
                 if not more:
                     return
@@ -124,23 +133,47 @@ class Source:
                 if len(text) > LONGEST:
                     raise ValueError(f"{self.name} cannot be read as a table: a quote is opened and not closed")
 
+    def end_of_rows(self, text: str, at_end: bool) -> int:
+        """Where the last whole row of the text ends; ValueError where the file ends within quotes."""
+        open_at = next((m.start() for m in self.quoted.finditer(text) if not m[1]), None) if '"' in text else None
+        if at_end:
+            if open_at is not None:
+                raise ValueError(f"{self.name} cannot be read as a table: a quote is opened and not closed")
+            return len(text)
+        cut = text.rfind("\n", 0, open_at) + 1
+        if '"' not in text:
+            return cut
+        within = [m.span() for m in self.quoted.finditer(text, 0, len(text)) if m[1] and "\n" in m[0]]
+        for start, stop in reversed(within):  # a line's end within quotes ends no row
+            if start < cut <= stop:
+                cut = text.rfind("\n", 0, start) + 1
+        return cut
+
     def parse(self, text: str, texts: set[str], done: int) -> pd.DataFrame:
         import pandas as pd
 
+        # From version 3 on, pandas reads every number exactly, and warns where that is asked for.
+        exact = {"float_precision": "round_trip"} if int(pd.__version__.split(".")[0]) < 3 else {}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", pd.errors.ParserWarning)
                 table = pd.read_csv(
                     io.StringIO(text), sep=self.delimiter, header=None, names=self.columns, index_col=False,
-                    dtype=dict.fromkeys(texts & set(self.columns), str), keep_default_na=False, na_values=MISSING,
-                    skipinitialspace=True, low_memory=False,
+                    dtype=dict.fromkeys(texts & set(self.columns), str), keep_default_na=False,
+                    na_values=[*MISSING, *map(str.upper, MISSING), "NaN", "Null", "None", "Na"], skipinitialspace=True,
+                    low_memory=False, skip_blank_lines=len(self.columns) > 1, **exact,
                 )  # fmt: skip
         except (pd.errors.ParserError, pd.errors.ParserWarning, OverflowError) as error:
+            if "source failed" in str(error):  # what pandas makes of a Ctrl-C that comes while it reads
+                raise KeyboardInterrupt from None
             self.check_ragged(text, done)
             raise ValueError(f"{self.name} cannot be read as a table: {' '.join(str(error).split())}") from None
         # pandas fills a row that ends early with missing values: only one that lacks its last can be such a row.
-        if table[self.columns[-1]].isna().any():
+        if len(self.columns) > 1 and table[self.columns[-1]].isna().any():
             self.check_ragged(text, done)
+        for column in table.columns:
+            if not (pd.api.types.is_numeric_dtype(table[column]) or pd.api.types.is_bool_dtype(table[column])):
+                table[column] = stripped(table[column])
         return table
 
     def check_ragged(self, text: str, done: int) -> None:
@@ -151,6 +184,12 @@ class Source:
                     f"row {done + place + 1} below the header of {self.name} has {len(row)} "
                     f"field{'s' * (len(row) != 1)}, but the header has {len(self.columns)}"
                 )
+
+
+def stripped(values: pd.Series) -> pd.Series:
+    """A column of texts without the spaces around them, missing where what is left stands for no value."""
+    found = values.map(lambda value: value.strip() if isinstance(value, str) else value)
+    return found.mask(found.map(lambda value: isinstance(value, str) and value.lower() in MISSING))
 
 
 def records(text: str, delimiter: str, name: str) -> Iterator[tuple[list[str], int]]:
@@ -169,23 +208,3 @@ def records(text: str, delimiter: str, name: str) -> Iterator[tuple[list[str], i
                 yield row, read
     except csv.Error as error:
         raise ValueError(f"{name} cannot be read as a table: {error}") from None
-
-
-def end_of_rows(text: str) -> int:
-    """Where the last whole row ends: after a line's end that does not stand within quotes."""
-    end, quotes = len(text), text.count('"')
-    while end > 0:
-        cut = text.rfind("\n", 0, end) + 1
-        quotes -= text.count('"', cut, end)
-        if quotes % 2 == 0:
-            return cut
-        end = cut - 1
-    return 0
-
-
-def is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,13 +31,20 @@ class Engine:
         self.name = name
         for operation in OPERATIONS.values():
             module = importlib.import_module(f"{package}.{operation.module}")
-            setattr(self, operation.name, getattr(module, operation.name))
+            function = getattr(module, operation.name)
+            function.__doc__ = operation.text(name)  # said once, in the contract
+            setattr(self, operation.name, function)
         self.trainer = importlib.import_module(f"{package}.train").Trainer
         infer = importlib.import_module(f"{package}.infer")
         self.predict, self.evaluate = infer.predict, infer.evaluate
         if name == "cupy":
             device = importlib.import_module(f"{package}.device")
             self.to_device, self.to_host, self.synchronize = device.to_device, device.to_host, device.synchronize
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, operation: str) -> Callable[..., Any]:
+            """Every operation of the contract."""
 
     def to_device(self, array: np.ndarray) -> np.ndarray:
         """The engine's array for a NumPy array."""

@@ -26,7 +26,8 @@ def relu(z, out=None):
 
 
 def relu_backward(dy, y, out=None):
-    return xp.multiply(dy, y > 0, out=out)
+    slope = xp.sign(xp.maximum(y, 0))  # 1 or 0, and NaN stays
+    return xp.multiply(dy, slope, out=out)
 
 
 def tanh(z, out=None):

@@ -50,7 +50,7 @@ def categorical_crossentropy(y, p, out=None):
 def categorical_crossentropy_backward(y, p, out=None):
     total = xp.sum(p, axis=1, keepdims=True)
     share = p / total
-    inside = (share >= PROBABILITY_FLOOR) & (share <= 1 - PROBABILITY_FLOOR)
+    inside = ~((share < PROBABILITY_FLOOR) | (share > 1 - PROBABILITY_FLOOR))  # so NaN is inside, and passes
     y = y * inside  # where a share was clipped, moving it changes nothing
     slope = y / xp.where(inside, share, 1)  # CuPy's divide has no where=
     return xp.divide(xp.sum(y, axis=1, keepdims=True) - slope, total, out=out)

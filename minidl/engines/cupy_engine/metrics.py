@@ -14,7 +14,8 @@ def categorical_accuracy(y, p, out=None):
 
 
 def auc_histograms(y, p, counts):
-    bins = xp.clip(xp.ceil(p * p.dtype.type(AUC_BINS)) - 1, 0, AUC_BINS - 1).astype(xp.int64)
+    scores = xp.nan_to_num(p)  # a model that has diverged scores NaN: its loss says so, and the counts take it for 0
+    bins = xp.clip(xp.ceil(scores * p.dtype.type(AUC_BINS)) - 1, 0, AUC_BINS - 1).astype(xp.int64)
     xp.add.at(counts, (y.astype(xp.int64), bins), 1)
 
 

@@ -67,9 +67,10 @@ def relu(z, out=None):
 def relu_backward(dy, y, out=None):
     out = np.empty_like(y) if out is None else out
     dy_, y_, out_ = dy.reshape(-1), y.reshape(-1), out.reshape(-1)
-    zero = y.dtype.type(0)
+    one, zero = y.dtype.type(1), y.dtype.type(0)
     for e in range(y_.size):
-        out_[e] = dy_[e] if y_[e] > 0 else zero
+        slope = one if y_[e] > 0 else (zero if y_[e] <= 0 else y_[e])  # a NaN is neither and passes, as one in dy does
+        out_[e] = dy_[e] * slope
     return out
 
 

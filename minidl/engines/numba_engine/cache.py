@@ -59,7 +59,8 @@ class Cache(FunctionCache):
         if found is None:
             say_once(
                 "compiling",
-                f"minidl: compiling the Numba engine for this processor, once (up to 20 s); kept in {self.cache_path}",
+                "minidl: compiling what the Numba engine needs for this processor (about 20 s for a first training, in "
+                f"float32 and again in float64; less for an operation); kept in {self.cache_path}",
             )
         return found
 

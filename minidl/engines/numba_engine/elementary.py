@@ -21,6 +21,7 @@ ROUNDER = np.float32(12582912)  # 1.5 * 2^23: adding it rounds to a whole number
 ROUNDER_BITS = np.int32(0x4B400000)
 LEAST_BITS = np.int32(0x3F3504F3)  # the bits of sqrt(1/2)
 BIAS, FRACTION_BITS = np.int32(127), np.int32(23)  # of a float32's exponent
+INFINITY = np.float32(np.inf)
 
 
 @njit(cache=True)
@@ -93,7 +94,8 @@ def log_float32(x):
     p = p * square + np.float32(2 / 5)
     p = p * square + np.float32(2 / 3)
     n = np.float32(e)
-    return n * LN2_HIGH + (n * LN2_LOW + (p * (square * s) + (s + s)))
+    log_x = n * LN2_HIGH + (n * LN2_LOW + (p * (square * s) + (s + s)))
+    return log_x if x < INFINITY else x  # the bits of infinity and NaN mean something else; each is its own logarithm
 
 
 def exp(x):
@@ -107,13 +109,25 @@ def tanh(x):
 
 
 def log(x):
-    """log x, for positive normal x."""
+    """log x, for positive normal x, infinity and NaN: what a clipped probability and a sum of exponentials can be."""
     return math.log(x)
 
 
 def log1p(x):
     """log(1 + x), for x in [-1/2, 1]."""
     return math.log1p(x)
+
+
+@njit(cache=True)
+def clip(x, low, high):
+    """x, or the end of [low, high] that it is beyond; a NaN passes through."""
+    return low if x < low else (high if x > high else x)
+
+
+@njit(cache=True)
+def sign(x):
+    """-1, 0 or 1; a NaN passes through."""
+    return type(x)(1) if x > 0 else (type(x)(-1) if x < 0 else x)
 
 
 def choose(function, float32, otherwise):

@@ -169,7 +169,7 @@ def predict(program, X, out=None):
         predict_rows(table, numbers, parameters, X, work, places, out, thread, threads)
 
     with threads.team(workers) as run:
-        run(share)
+        run(share, np.zeros(1, np.int64))
     return out
 
 

@@ -14,7 +14,7 @@ from minidl.contract import (
 )
 from minidl.engines.numba_engine.activations import largest_of, sigmoid_of, softmax
 from minidl.engines.numba_engine.cache import njit
-from minidl.engines.numba_engine.elementary import exp, log, log1p
+from minidl.engines.numba_engine.elementary import clip, exp, log, log1p, sign
 
 
 @njit(cache=True, fastmath={"contract", "reassoc"})
@@ -55,10 +55,10 @@ def mean_absolute_error(y, p, out=None):
 @njit(cache=True)
 def mean_absolute_error_backward(y, p, out=None):
     out = np.empty_like(p) if out is None else out
-    scale, zero = p.dtype.type(1 / p.shape[1]), p.dtype.type(0)
+    units = p.dtype.type(p.shape[1])
     for r in range(p.shape[0]):
         for u in range(p.shape[1]):
-            out[r, u] = scale if p[r, u] > y[r, u] else (-scale if p[r, u] < y[r, u] else zero)
+            out[r, u] = sign(p[r, u] - y[r, u]) / units
     return out
 
 
@@ -70,7 +70,7 @@ def binary_crossentropy(y, p, out=None):
     for r in range(p.shape[0]):
         total = p.dtype.type(0)
         for u in range(p.shape[1]):
-            clipped = low if p[r, u] < low else (high if p[r, u] > high else p[r, u])
+            clipped = clip(p[r, u], low, high)
             # log1p(-p) keeps the digits of a small p that 1 - p would drop; from 1/2 on 1 - p is exact.
             half = p.dtype.type(0.5)
             log_rest = log1p(-clipped) if clipped < half else log(one - clipped)
@@ -82,14 +82,13 @@ def binary_crossentropy(y, p, out=None):
 @njit(cache=True)
 def binary_crossentropy_backward(y, p, out=None):
     out = np.empty_like(p) if out is None else out
-    one, units = p.dtype.type(1), p.dtype.type(p.shape[1])
+    one, zero, units = p.dtype.type(1), p.dtype.type(0), p.dtype.type(p.shape[1])
     low, high = p.dtype.type(PROBABILITY_FLOOR), p.dtype.type(1 - PROBABILITY_FLOOR)
     for r in range(p.shape[0]):
         for u in range(p.shape[1]):
-            if p[r, u] < low or p[r, u] > high:  # where p was clipped, moving it changes nothing
-                out[r, u] = 0
-            else:
-                out[r, u] = (p[r, u] - y[r, u]) / (p[r, u] * (one - p[r, u])) / units
+            clipped = clip(p[r, u], low, high)
+            slope = (clipped - y[r, u]) / (clipped * (one - clipped)) / units
+            out[r, u] = slope * (one if p[r, u] == clipped else zero)  # where p was clipped, moving it changes nothing
     return out
 
 
@@ -127,9 +126,7 @@ def categorical_crossentropy(y, p, out=None):
             whole += p[r, u]
         total = p.dtype.type(0)
         for u in range(p.shape[1]):
-            share = p[r, u] / whole
-            share = low if share < low else (high if share > high else share)
-            total -= y[r, u] * log(share)
+            total -= y[r, u] * log(clip(p[r, u] / whole, low, high))
         out[r] = total
     return out
 
@@ -191,7 +188,7 @@ def sparse_categorical_crossentropy(y, p, out=None):
     for r in range(p.shape[0]):
         whole, right = p.dtype.type(0), p.dtype.type(0)
         for u in range(p.shape[1]):
-            clipped = low if p[r, u] < low else (high if p[r, u] > high else p[r, u])
+            clipped = clip(p[r, u], low, high)
             whole += clipped
             right += y[r, u] * log(clipped)
         out[r] = log(whole) - right
@@ -201,16 +198,16 @@ def sparse_categorical_crossentropy(y, p, out=None):
 @njit(cache=True)
 def sparse_categorical_crossentropy_backward(y, p, out=None):
     out = np.empty_like(p) if out is None else out
+    one, zero = p.dtype.type(1), p.dtype.type(0)
     low, high = p.dtype.type(PROBABILITY_FLOOR), p.dtype.type(1 - PROBABILITY_FLOOR)
     for r in range(p.shape[0]):
         whole = p.dtype.type(0)
         for u in range(p.shape[1]):
-            whole += low if p[r, u] < low else (high if p[r, u] > high else p[r, u])
+            whole += clip(p[r, u], low, high)
         for u in range(p.shape[1]):
-            if p[r, u] < low or p[r, u] > high:  # where p was clipped, moving it changes nothing
-                out[r, u] = 0
-            else:
-                out[r, u] = (p[r, u] / whole - y[r, u]) / p[r, u]
+            clipped = clip(p[r, u], low, high)
+            slope = (clipped / whole - y[r, u]) / clipped
+            out[r, u] = slope * (one if p[r, u] == clipped else zero)  # where p was clipped, moving it changes nothing
     return out
 
 

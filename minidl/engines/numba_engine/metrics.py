@@ -40,7 +40,8 @@ def categorical_accuracy(y, p, out=None):
 def auc_histograms(y, p, counts):
     for r in range(p.shape[0]):
         for u in range(p.shape[1]):
-            place = math.ceil(p[r, u] * p.dtype.type(AUC_BINS)) - 1
+            score = p[r, u] if p[r, u] == p[r, u] else p.dtype.type(0)  # NaN, from a model that has diverged, is 0 here
+            place = math.ceil(score * p.dtype.type(AUC_BINS)) - 1
             counts[int(y[r, u]), min(max(int(place), 0), AUC_BINS - 1)] += 1
 
 

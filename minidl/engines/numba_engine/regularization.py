@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from minidl.engines.numba_engine.cache import njit
+from minidl.engines.numba_engine.elementary import sign
 
 
 @njit(cache=True, fastmath={"contract", "reassoc"})
@@ -18,9 +19,8 @@ def l1(w, rate):
 @njit(cache=True)
 def l1_backward(w, rate, out):
     w_, out_, slope = w.reshape(-1), out.reshape(-1), w.dtype.type(rate)
-    zero = w.dtype.type(0)
     for e in range(w_.size):
-        out_[e] += slope if w_[e] > 0 else (-slope if w_[e] < 0 else zero)
+        out_[e] += slope * sign(w_[e])
 
 
 @njit(cache=True, fastmath={"contract", "reassoc"})

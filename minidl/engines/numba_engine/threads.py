@@ -11,6 +11,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -21,6 +22,7 @@ from minidl.engines.numba_engine.cache import njit
 CHUNK = 64  # rows that one thread takes at a time, or more where a batch would have more than MOST chunks
 MOST = 16
 PAYS = 4e6  # floating-point operations below which waking other threads costs more than it brings
+ABANDONED = 2**62  # what a counter is set to when there is nobody left to wait for
 SPINS = 2000  # looks at the counter before a waiting thread offers its processor to others
 
 _running = threading.Lock()
@@ -56,26 +58,43 @@ def worth(parameters: int, rows: int, chunks: int) -> int:
 def team(threads: int):
     """A function that runs ``work(thread, threads)`` on that many threads at once and waits for all of them.
 
+    It is given ``work`` and the counter by which the threads wait for each other: where one of them leaves by an
+    exception, the others are let go.
+
     Two teams at once would only get in each other's way: where one is running, the other makes do with one thread.
     """
     if threads == 1 or not _running.acquire(blocking=False):
-        yield lambda work: work(0, 1)
+        yield lambda work, counter: work(0, 1)
         return
     try:
-        yield lambda work: run_team(work, threads)
+        yield lambda work, counter: run_team(work, threads, counter)
     finally:
         _running.release()
 
 
-def run_team(work, threads: int):
+def run_team(work, threads: int, counter: np.ndarray):
     global _pool
+
+    def member(thread):
+        try:
+            return work(thread, threads)
+        except BaseException:
+            counter[0] = ABANDONED
+            raise
+
     if _pool is None or _pool._max_workers < threads - 1:
         _pool = ThreadPoolExecutor(threads - 1, thread_name_prefix="minidl")
-    others = [_pool.submit(work, thread, threads) for thread in range(1, threads)]
-    result = work(0, threads)
-    for other in others:
-        other.result()
-    return result
+    try:
+        others = [_pool.submit(member, thread) for thread in range(1, threads)]
+        result = member(0)
+        for other in others:
+            other.result()
+        return result
+    except BaseException:  # Ctrl-C, or no further thread could be started: those that were may wait for it
+        counter[0] = ABANDONED
+        _pool.shutdown(cancel_futures=True)
+        _pool = None
+        raise
 
 
 @intrinsic
@@ -116,10 +135,14 @@ def offer_processor(typing_context):
 
 @njit(cache=True)
 def wait_for_all(counter, arrivals):
-    """Count this thread in, and return once ``arrivals`` have been counted since the beginning."""
+    """Count this thread in, and return once ``arrivals`` have been counted since the beginning: whether they have.
+
+    False means that a thread has left for good, and what it should have done is not done.
+    """
     add_atomically(counter, 1)
     looks = 0
     while load_atomically(counter) < arrivals:
         looks += 1
         if looks > SPINS:
             offer_processor()
+    return load_atomically(counter) < ABANDONED

@@ -79,7 +79,7 @@ class Trainer:
             )  # fmt: skip
 
         with threads.team(self.threads) as run:
-            program.step = run(work)
+            program.step = run(work, counter)
         return sums.sum(axis=0)
 
     def pull(self):
@@ -112,12 +112,14 @@ def run_batches(
         step += 1
         if threads > 1:
             arrivals += threads
-            wait_for_all(counter, arrivals)
+            if not wait_for_all(counter, arrivals):
+                break
         for begin in range(thread * BLOCK, theta.size, threads * BLOCK):
             update_block(optimizer, optimizer_numbers, theta, slots, step, gradients, chunks, begin)
         if threads > 1:
             arrivals += threads
-            wait_for_all(counter, arrivals)
+            if not wait_for_all(counter, arrivals):
+                break
     return step
 
 

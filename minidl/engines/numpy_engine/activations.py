@@ -26,7 +26,8 @@ def relu(z, out=None):
 
 
 def relu_backward(dy, y, out=None):
-    return np.multiply(dy, y > 0, out=out)
+    slope = np.sign(np.maximum(y, 0))  # 1 or 0, and NaN stays
+    return np.multiply(dy, slope, out=out)
 
 
 def tanh(z, out=None):

@@ -27,6 +27,11 @@ def forward(program, x, step=None):
     return outputs
 
 
+# NaN and infinity pass through without a warning, as in the other engines: fit says it when a training has diverged.
+silently = np.errstate(all="ignore")
+
+
+@silently
 def predict(program, X, out=None):
     """The model's output for each row of X: (n, i) -> (n, o)."""
     out = np.empty((len(X), program.outputs), X.dtype) if out is None else out
@@ -35,6 +40,7 @@ def predict(program, X, out=None):
     return out
 
 
+@silently
 def evaluate(program, X, y, sample_weight=None):
     """The sums (contract.py) of loss and metrics over all rows."""
     sums = np.zeros(program.sums_size)

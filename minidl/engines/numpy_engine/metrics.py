@@ -15,7 +15,8 @@ def categorical_accuracy(y, p, out=None):
 
 
 def auc_histograms(y, p, counts):
-    bins = np.clip(np.ceil(p * p.dtype.type(AUC_BINS)) - 1, 0, AUC_BINS - 1).astype(np.int64)
+    scores = np.nan_to_num(p)  # a model that has diverged scores NaN: its loss says so, and the counts take it for 0
+    bins = np.clip(np.ceil(scores * p.dtype.type(AUC_BINS)) - 1, 0, AUC_BINS - 1).astype(np.int64)
     np.add.at(counts, (y.astype(np.int64), bins), 1)
 
 

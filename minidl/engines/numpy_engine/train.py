@@ -5,7 +5,7 @@ import numpy as np
 from minidl import contract as c
 from minidl.engines.numpy_engine import activations, losses, optimizers
 from minidl.engines.numpy_engine.dense import dense_backward_b, dense_backward_W, dense_backward_x
-from minidl.engines.numpy_engine.infer import add_up, forward, targets
+from minidl.engines.numpy_engine.infer import add_up, forward, silently, targets
 from minidl.engines.numpy_engine.normalization import normalization_backward
 from minidl.engines.numpy_engine.regularization import dropout_backward, l1_backward, l2_backward
 
@@ -18,6 +18,7 @@ class Trainer:
         self.X, self.y, self.sample_weight = X, y, sample_weight
         self.gradient = np.zeros_like(program.parameters)
 
+    @silently
     def run(self, order, start, stop):
         """Train on the rows ``order[start:stop]``, batch by batch; the sums (contract.py) of loss and metrics."""
         sums = np.zeros(self.program.sums_size)
