@@ -112,9 +112,9 @@ def compare(
     whatever ``validate`` raises, before any sample is taken.
     """
     prepare = prepare or (lambda name: None)
-    rivals = {name: Here(rival, clock) if callable(rival) else rival for name, rival in rivals.items()}
+    timed = {name: Here(rival, clock) if callable(rival) else rival for name, rival in rivals.items()}
     first, results = {}, {}
-    for name, rival in rivals.items():
+    for name, rival in timed.items():
         prepare(name)
         first[name], results[name] = rival.first_call()
     if validate is not None:
@@ -122,12 +122,12 @@ def compare(
     del results
     samples: dict[str, list[float]] = {name: [] for name in rivals}
     with collector_off():
-        loops = {name: enough_loops(name, rival, prepare, sample_ns) for name, rival in rivals.items()}
+        loops = {name: enough_loops(name, rival, prepare, sample_ns) for name, rival in timed.items()}
         end = clock() + budget_seconds * 1e9
         for done in itertools.count():
             if done >= repeat[0] and (done >= repeat[1] or clock() >= end):
                 break
-            for name, rival in rivals.items():
+            for name, rival in timed.items():
                 prepare(name)
                 samples[name].append(rival.sample(loops[name]) / loops[name] / 1e9)
     return summarize(first, samples, loops)
