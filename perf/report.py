@@ -6,26 +6,48 @@ import re
 from pathlib import Path
 
 from minidl.contract import OPERATIONS
-from perf import results_file
+from perf import cases, results_file, rivals
+from perf.contest import duration, fastest_rival
 
 README = Path(__file__).parent.parent / "README.md"
-MEANING = {
-    "tiny": "10-10-1, batch 10, SGD, 100 rows",
-    "table": "30-64-64-1, batch 32, Adam, 8,192 rows",
-    "mnist/32": "784-256-128-1, batch 32, Adam, 8,192 rows",
-    "mnist/256": "784-256-128-1, batch 256, Adam, 16,384 rows",
-}
 
 
 def training_table(results: dict) -> str:
-    lines = ["| an epoch of | NumPy | Numba | Numba is faster by |", "|---|---:|---:|---:|"]
-    for name, case in results["cases"].items():
-        numpy, numba = case["engines"]["numpy"], case["engines"]["numba"]
-        speedup = numba["speedup_vs_numpy"]
-        times = " | ".join(f"{found['epoch_seconds'] * 1e3:.3g} ms" for found in (numpy, numba))
-        interval = f"{speedup['low']:.1f} to {speedup['high']:.1f}"
-        lines.append(f"| {name}: {MEANING[name]} | {times} | {speedup['value']:.1f}x ({interval}) |")
-    return "\n".join(lines) + f"\n\n{origin(results['machine'])}"
+    optimizers = {"sgd": "SGD", "adam": "Adam"}
+    meaning = {
+        name: f"{name}: {case.name}, batch {case.batch_size}, {optimizers[case.optimizer]}, {case.rows:,} rows"
+        for name, case in cases.TRAINING.items()
+    }
+    return against_rivals(results, "an epoch of", meaning)
+
+
+def inference_table(results: dict) -> str:
+    meaning = {name: f"{case.name}, {case.rows:,} row{'s' * (case.rows > 1)}" for name, case in cases.INFERENCE.items()}
+    return against_rivals(results, "inference of", meaning)
+
+
+def against_rivals(results: dict, what: str, meaning: dict[str, str]) -> str:
+    """A row for each case that was measured: minidl's time, and how many times as long each rival takes."""
+    found = {name: results["cases"][name]["entries"] for name in meaning if name in results["cases"]}
+    measured = {rival for entries in found.values() for rival in entries}
+    columns = [name for name in rivals.MODULES if name in measured and name != "minidl"]
+    lines = [
+        f"| {' | '.join([what, 'minidl', *(rivals.LABELS[name] for name in columns)])} |",
+        f"|---|{'---:|' * (len(columns) + 1)}",
+    ]
+    for name, entries in found.items():
+        fastest = fastest_rival(entries)
+        cells = [factor(entries[rival]["ratio"], rival == fastest) if rival in entries else "" for rival in columns]
+        lines.append(f"| {' | '.join([meaning[name], duration(entries['minidl']['seconds']).strip(), *cells])} |")
+    rule = "The rivals' columns say how many times as long they take; the fastest rival's is bold."
+    return "\n".join(lines) + f"\n\n{rule} {origin(results['machine'])}"
+
+
+def factor(ratio: dict, fastest: bool) -> str:
+    """A ratio with two digits behind the point where it is small, and without any where it is large."""
+    value = ratio["value"]
+    text = f"{value:.2f}x" if value < 10 else f"{value:,.0f}x"
+    return f"**{text}**" if fastest else text
 
 
 def coldstart_table(results: dict) -> str:
@@ -53,17 +75,23 @@ def ulp_table(results: dict) -> str:
 
 
 def origin(machine: dict) -> str:
-    versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("numpy", "numba"))
+    names = [name for name in ("numpy", "numba", *rivals.PACKAGES) if name in machine["versions"]]
+    versions = ", ".join(f"{name} {machine['versions'][name]}" for name in names)
     return f"Measured on {machine['date'][:10]}: {machine['processor']}, {machine['cores']} cores, {versions}, float32."
 
 
-TABLES = {"training": training_table, "coldstart": coldstart_table, "ulp": ulp_table}
+TABLES = {
+    "training": (results_file.read_cases, training_table),
+    "inference": (results_file.read_cases, inference_table),
+    "coldstart": (results_file.read, coldstart_table),
+    "ulp": (results_file.read, ulp_table),
+}
 
 
 def main() -> None:
-    text = README.read_text()
-    for name, table in TABLES.items():
-        results = results_file.read(name)
+    text = README.read_text(encoding="utf-8")
+    for name, (read, table) in TABLES.items():
+        results = read(name)
         if results is None:
             print(f"{name}: nothing measured yet; run python -m perf {name}")
             continue
@@ -75,4 +103,4 @@ def main() -> None:
             flags=re.DOTALL,
         )
         print(f"{name}: {'written' if found else 'the README has no place for it'}")
-    README.write_text(text)
+    README.write_text(text, encoding="utf-8")

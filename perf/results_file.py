@@ -6,8 +6,12 @@ import json
 from pathlib import Path
 
 from minidl import files
+from minidl.bench import machine
+from perf import rivals
 
 FOLDER = Path(__file__).parent / "results"
+FORMAT = 2  # of the files that are made case by case
+SAME = ("processor", "cores", "versions")  # what cases in one file have in common
 
 
 def write(name: str, content: dict) -> Path:
@@ -30,3 +34,25 @@ def read(name: str) -> dict | None:
     """What was written last, or None."""
     path = FOLDER / f"{name}.json"
     return json.loads(path.read_text()) if path.exists() else None
+
+
+def read_cases(name: str) -> dict | None:
+    """What ``add`` has written; None where there is nothing, or it is of an earlier version."""
+    content = read(name)
+    return content if content and content.get("format") == FORMAT else None
+
+
+def add(name: str, case: str, found: dict) -> Path:
+    """Put one case into perf/results/NAME.json; those of another machine or other versions are forgotten."""
+    facts, content = facts_with_rivals(), read_cases(name)
+    same = content is not None and all(content["machine"][key] == facts[key] for key in SAME)
+    cases = (content["cases"] if same else {}) | {case: found | {"date": facts["date"], "load": facts["load"]}}
+    return write(name, {"format": FORMAT, "machine": facts, "cases": cases})
+
+
+def facts_with_rivals() -> dict:
+    """The facts of the machine, with the versions of the rivals that are installed."""
+    facts = machine.facts()
+    found = {package: machine.version(package) for package in rivals.PACKAGES}
+    facts["versions"] |= {package: version for package, version in found.items() if version}
+    return facts

@@ -8,6 +8,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -42,6 +43,10 @@ class Ratio:
     low: float
     high: float
 
+    def inverse(self) -> Ratio:
+        """How many times faster the baseline is: quantiles of 1 / x are those of x, from the other end."""
+        return Ratio(1 / self.value, 1 / self.high, 1 / self.low)
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -56,47 +61,75 @@ class Comparison:
     samples: dict[str, list[float]]
 
 
+class Elsewhere(Protocol):
+    """A rival that is not a function of this process, and holds the clock itself: perf's workers are such."""
+
+    def first_call(self) -> tuple[float, object]:
+        """The seconds of the first call, and what it returned."""
+
+    def sample(self, loops: int) -> int:
+        """The nanoseconds of so many calls."""
+
+
+@dataclass(frozen=True)
+class Here:
+    """A function of this process."""
+
+    call: Call
+    clock: Callable[[], int]
+
+    def first_call(self) -> tuple[float, object]:
+        return first_call(self.call, self.clock)
+
+    def sample(self, loops: int) -> int:
+        return sample(self.call, loops, self.clock)
+
+
 def compare(
-    rivals: Mapping[str, Call],
+    rivals: Mapping[str, Call | Elsewhere],
     *,
     validate: Callable[[dict[str, object]], None] | None = None,
     prepare: Callable[[str], None] | None = None,
     repeat: tuple[int, int] = (7, 200),
     budget_seconds: float = 1.0,
+    sample_ns: int = SAMPLE_NS,
     clock: Callable[[], int] = time.perf_counter_ns,
 ) -> Comparison:
     """Time functions that do the same; the first one is the baseline.
 
     Parameters
     ----------
-    rivals: functions without arguments, by name. One that hands work to a GPU returns when that is done.
+    rivals: functions without arguments, by name, or what stands for one that is ``Elsewhere``. One that hands work to
+        a GPU returns when that is done.
     validate: gets what each returned at its first call, by name, and raises ``Disagreement``; ``close`` makes one.
     prepare: called with a rival's name before each of its samples, untimed, to bring back the state it starts from.
     repeat: the least and the largest number of samples of each; between them the budget decides.
     budget_seconds: for all samples together.
+    sample_ns: a sample makes as many calls as last at least this long.
     clock: nanoseconds.
 
     The samples are interleaved, A B A B, so that a change in the machine's speed meets all rivals alike. Raises
     whatever ``validate`` raises, before any sample is taken.
     """
     prepare = prepare or (lambda name: None)
+    timed = {name: Here(rival, clock) if callable(rival) else rival for name, rival in rivals.items()}
     first, results = {}, {}
-    for name, call in rivals.items():
+    for name, rival in timed.items():
         prepare(name)
-        first[name], results[name] = first_call(call, clock)
+        first[name], results[name] = rival.first_call()
     if validate is not None:
         validate(results)
     del results
     samples: dict[str, list[float]] = {name: [] for name in rivals}
     with collector_off():
-        loops = {name: enough_loops(name, call, prepare, clock) for name, call in rivals.items()}
+        loops = {name: enough_loops(name, rival, prepare, sample_ns) for name, rival in timed.items()}
         end = clock() + budget_seconds * 1e9
         for done in itertools.count():
             if done >= repeat[0] and (done >= repeat[1] or clock() >= end):
                 break
-            for name, call in rivals.items():
+            for name, rival in timed.items():
                 prepare(name)
-                samples[name].append(sample(call, loops[name], clock) / loops[name] / 1e9)
+                samples[name].append(rival.sample(loops[name]) / loops[name] / 1e9)
     return summarize(first, samples, loops)
 
 
@@ -116,12 +149,12 @@ def sample(call: Call, loops: int, clock: Callable[[], int]) -> int:
     return clock() - start
 
 
-def enough_loops(name: str, call: Call, prepare: Callable[[str], None], clock: Callable[[], int]) -> int:
+def enough_loops(name: str, rival: Elsewhere, prepare: Callable[[str], None], sample_ns: int) -> int:
     """How many calls make a sample long enough against the clock. Finding out warms up."""
     loops = 1
     while True:
         prepare(name)
-        if sample(call, loops, clock) >= SAMPLE_NS:
+        if rival.sample(loops) >= sample_ns:
             return loops
         loops *= 2
 

@@ -1,0 +1,93 @@
+"""The pictures of the measurements: how many times faster than each rival, and times by the size of a batch."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from minidl.plots import LIGHT, png, theme
+from perf import results_file, rivals
+
+# A colour and a marker for each, so that they are told apart without colours too.
+LOOKS = dict(zip(rivals.MODULES, (
+    (LIGHT.engines["numba"], "o"), (LIGHT.engines["numpy"], "s"), ("#7f8896", "v"), ("#c2185b", "D"), ("#7b3fb5", "d"),
+    (LIGHT.engines["cupy"], "^"), ("#b58900", "P"), ("#00838f", "X"), ("#5d4037", "<"),
+), strict=True))  # fmt: skip
+UNITS = {"training": "an epoch", "inference": "a call"}
+
+
+def draw(name: str) -> None:
+    """Write the pictures of a command's results: perf/results/NAME.png, and for inference batch_sizes.png too."""
+    results = results_file.read_cases(name)
+    if results is None:
+        return
+    made = {name: ratios(results, f"How many times as long as minidl {UNITS[name]} takes")}
+    if name == "inference":
+        made["batch_sizes"] = batch_sizes(results)
+    for title, picture in made.items():
+        print(f"written to {results_file.picture(title, picture)}")
+
+
+def ratios(results: dict, title: str) -> bytes:
+    """A row for each case, a point for each rival, its 95% interval through it; minidl is the line at 1."""
+    found = list(results["cases"].items())
+    with theme(LIGHT):
+        figure = Figure(figsize=(8, 1.6 + 0.5 * len(found)), dpi=130, layout="constrained")
+        axes = figure.add_subplot()
+        for rival in [name for name in rivals.MODULES if name != "minidl"]:
+            entries = enumerate(case["entries"].get(rival) for _, case in found)
+            here = {row: entry["ratio"] for row, entry in entries if entry}
+            if not here:
+                continue
+            low, value, high = ([ratio[key] for ratio in here.values()] for key in ("low", "value", "high"))
+            colour, marker = LOOKS[rival]
+            axes.hlines(list(here), low, high, color=colour)
+            axes.plot(value, list(here), marker, color=colour, ms=7, label=rivals.LABELS[rival])
+        axes.axvline(1, color=LOOKS["minidl"][0], lw=2, label="minidl")
+        axes.set_xscale("log")
+        low, high = axes.get_xlim()
+        axes.set_xlim(min(low, 0.7), max(high, 2))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}×"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_yticks(range(len(found)), [name for name, _ in found])
+        axes.set_ylim(len(found) - 0.5, -0.5)
+        axes.set_xlabel(f"logarithmic axis; 95% interval within the run\n{source(results)}")
+        axes.set_title(title)
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        return png(figure)
+
+
+def batch_sizes(results: dict) -> bytes:
+    """Latency and throughput of the mnist network over the rows in a call, both axes logarithmic."""
+    found = [(int(name.split("/")[1]), case["entries"]) for name, case in results["cases"].items() if "mnist" in name]
+    found.sort(key=lambda pair: pair[0])
+    with theme(LIGHT):
+        figure = Figure(figsize=(11, 4.4), dpi=130, layout="constrained")
+        latency, throughput = figure.subplots(1, 2)
+        for rival, (colour, marker) in LOOKS.items():
+            rows = [(size, entries[rival]["seconds"]) for size, entries in found if rival in entries]
+            if rows:
+                look = {"color": colour, "marker": marker, "label": rivals.LABELS[rival], "ms": 5,
+                        "lw": 2.2 if rival == "minidl" else 1.1}  # fmt: skip
+                latency.plot([size for size, _ in rows], [seconds * 1e6 for _, seconds in rows], **look)
+                throughput.plot([size for size, _ in rows], [size / seconds for size, seconds in rows], **look)
+        label(latency, "Latency of 784-256-128-1", "microseconds a call")
+        label(throughput, "Throughput", "rows a second")
+        throughput.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        figure.supxlabel(source(results), fontsize=8)
+        return png(figure)
+
+
+def label(axes: Axes, title: str, quantity: str) -> None:
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.set_title(title)
+    axes.set(xlabel="rows in a call (logarithmic axes)", ylabel=quantity)
+
+
+def source(results: dict) -> str:
+    machine = results["machine"]
+    return f"{machine['processor']}, {machine['cores']} cores, float32, {machine['date'][:10]}"
