@@ -18,6 +18,7 @@ class Program:
         taken: all of them, or all but the last activation where the loss is computed from logits.
     classes: where targets are class indices, how many there are; else 0.
     seed: of the dropout masks.
+    plans: where an engine keeps what it has worked out from the table, by whatever it depends on besides.
     starts: where each array of each layer, in the layers' order, begins in the vector.
     """
 
@@ -35,6 +36,7 @@ class Program:
         self.metrics = np.zeros(0, dtype=np.int64)
         self.optimizer, self.optimizer_numbers = c.SGD, np.zeros(6)
         self.slots = np.zeros((0, trainable), parameters.dtype)
+        self.plans: dict = {}
 
     @property
     def theta(self) -> np.ndarray:
@@ -44,8 +46,8 @@ class Program:
     @property
     def sums_size(self) -> int:
         """How many numbers a run adds up."""
-        widths = [2 * c.AUC_BINS if metric == c.AUC else 1 for metric in self.metrics]
-        return c.FIRST_METRIC + sum(widths)
+        metrics = self.metrics.tolist()
+        return c.FIRST_METRIC + len(metrics) + metrics.count(c.AUC) * (2 * c.AUC_BINS - 1)
 
     def weights(self, row: np.ndarray, vector: np.ndarray | None = None) -> np.ndarray:
         """W (inputs, units) of a dense row: a view of the parameters, or of another vector laid out like them."""

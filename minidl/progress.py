@@ -58,6 +58,8 @@ class Progress:
             self.draw()
 
     def end_of_epoch(self, epoch: int, logs: dict[str, float]) -> None:
+        if self.verbose == 0:
+            return
         shown = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
         if self.bar is not None:
             self.bar.update(self.task, logs=shown)

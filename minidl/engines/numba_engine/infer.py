@@ -27,12 +27,13 @@ from minidl.engines.numba_engine import activations, losses, metrics, threads
 from minidl.engines.numba_engine.activations import linear
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.dense import dense_above
+from minidl.engines.numba_engine.gemm import ROWS as ROWS_OF_TILE
 from minidl.engines.numba_engine.normalization import normalization
 from minidl.engines.numba_engine.regularization import dropout, l1, l2
 from minidl.engines.numba_engine.threads import take
 from minidl.engines.numba_engine.views import matrix, vector
 
-CHUNK = 256  # rows at a time: what a chunk's layers hand on stays in the cache
+CHUNK = 240  # rows at a time: what a chunk's layers hand on stays in the cache, and its rows are whole tiles
 
 # The compiled functions below run at every layer of every model from the same machine code: what differs is in the
 # table. ``work`` holds what each operation puts out, ``places[p]`` is where the output of operation p - 1 begins.
@@ -171,15 +172,22 @@ def evaluate_rows(
 
 def predict(program, X, out=None):
     """The model's output for each row of X: (n, i) -> (n, o)."""
-    out = np.empty((len(X), program.outputs), X.dtype) if out is None else out
-    operations = 2.0 * program.parameters.size * len(X)
-    chunk = CHUNK if len(X) > CHUNK else len(X)
-    places, size = places_for(program, chunk)
-    workers = threads.worth(operations, -(-len(X) // chunk))
+    rows = X.shape[0]
+    out = np.empty((rows, program.outputs), X.dtype) if out is None else out
+    workers = threads.worth(2.0 * program.parameters.size * rows, -(-rows // ROWS_OF_TILE))
+    parts = -(-rows // (CHUNK * workers)) * workers  # as many for each thread
+    chunk = rows if parts == 1 else -(-rows // (parts * ROWS_OF_TILE)) * ROWS_OF_TILE
+    plan = program.plans.get(chunk)
+    if plan is None:
+        plan = program.plans[chunk] = places_for(program, chunk)
+    places, size = plan
     work, counters = np.empty((workers, size), X.dtype), threads.counters()
+    table, numbers, parameters = program.table, program.numbers, program.parameters
+    if workers == 1:  # one row is not to wait for what only many rows need
+        predict_rows(table, numbers, parameters, X, work, places, out, chunk, counters, 0, 1)
+        return out
 
     def share(thread, threads):
-        table, numbers, parameters = program.table, program.numbers, program.parameters
         predict_rows(table, numbers, parameters, X, work, places, out, chunk, counters, thread, threads)
 
     with threads.team(workers) as run:

@@ -97,8 +97,11 @@ class Trainer:
 
         turn_all(program.table, program.parameters, self.turned, self.turned_places)
         try:
-            with threads.team(self.threads) as run:
-                run(work)
+            if self.threads == 1:
+                work(0, 1)
+            else:
+                with threads.team(self.threads) as run:
+                    run(work)
         finally:  # a thread that left by an exception has left its jobs to the others
             program.step = max(program.step, int(counters[threads.STEP]))
         return sums
