@@ -142,13 +142,13 @@ def predict_rows(table, numbers, parameters, X, work, places, out, chunk, counte
     last, inputs, outputs = table.shape[0], X.shape[1], out.shape[1]
     X_, out_, work_ = X.reshape(-1), out.reshape(-1), work[thread]
     chunks = (X.shape[0] + chunk - 1) // chunk
-    job = take(counters, chunks, threads)
+    job = take(counters, 0, chunks, thread, threads)
     while job >= 0:
         start = job * chunk
         rows = min(chunk, X.shape[0] - start)
         forward(table, numbers, parameters, matrix(X_, start * inputs, rows, inputs), work_, places, False, 0, 0, 0)
         linear(matrix(work_, places[last], rows, outputs), matrix(out_, start * outputs, rows, outputs))
-        job = take(counters, chunks, threads)
+        job = take(counters, 0, chunks, thread, threads)
 
 
 @njit(cache=True)
@@ -174,14 +174,15 @@ def predict(program, X, out=None):
     """The model's output for each row of X: (n, i) -> (n, o)."""
     rows = X.shape[0]
     out = np.empty((rows, program.outputs), X.dtype) if out is None else out
-    workers = threads.worth(2.0 * program.parameters.size * rows, -(-rows // ROWS_OF_TILE))
+    # To wake the others for one call takes four times as long as to meet those that are awake.
+    workers = threads.worth(program.parameters.size * rows / 4, -(-rows // ROWS_OF_TILE))
     parts = -(-rows // (CHUNK * workers)) * workers  # as many for each thread
     chunk = rows if parts == 1 else -(-rows // (parts * ROWS_OF_TILE)) * ROWS_OF_TILE
     plan = program.plans.get(chunk)
     if plan is None:
         plan = program.plans[chunk] = places_for(program, chunk)
     places, size = plan
-    work, counters = np.empty((workers, size), X.dtype), threads.counters()
+    work, counters = np.empty((workers, size), X.dtype), threads.counters(workers)
     table, numbers, parameters = program.table, program.numbers, program.parameters
     if workers == 1:  # one row is not to wait for what only many rows need
         predict_rows(table, numbers, parameters, X, work, places, out, chunk, counters, 0, 1)

@@ -1,8 +1,9 @@
 """Several threads on one batch: how they share its jobs, how they wait for each other, and when that pays.
 
 The work between two barriers is cut into jobs, each with results of its own that do not depend on who does it: so the
-bits are the same for any number of threads. A thread takes the next job that is left; a thread that the operating
-system keeps waiting takes none, and the others go on without it.
+bits are the same for any number of threads. Each thread has a share of the jobs, the same ones in every step, so that
+what it works on stays in its own cache; when they are taken it helps the others. A thread that the operating system
+keeps waiting takes none, and the others go on without it.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from numba.extending import intrinsic
 
 from minidl.engines.numba_engine.cache import njit
 
-PAYS = 1e6  # floating-point operations between two barriers below which they cost more than the other threads bring
+PAYS = 2e6  # multiply-adds between two meetings below which they cost more than the other threads bring
 SPINS = 2000  # looks at the counter before a waiting thread offers its processor to others
-TAKEN, DONE, STEP, COUNTERS = 0, 16, 32, 48  # places of the counters, apart so that they lie in different cache lines
+LINE = 16  # numbers between two counters, so that they lie in different cache lines
+DONE, STEP, SHARES = 0, LINE, 2 * LINE  # places of counters; from SHARES on one for the share of each thread
 
 _running = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -45,13 +47,13 @@ def available() -> int:
 
 
 def worth(operations: float, jobs: int) -> int:
-    """How many threads are worth it for so many floating-point operations in so many jobs."""
+    """How many threads are worth it for so many multiply-adds in so many jobs."""
     return max(1, min(available(), jobs)) if operations >= PAYS else 1
 
 
-def counters() -> np.ndarray:
-    """For one run: how many jobs have been taken, how many are done, and at its end the optimizer's steps."""
-    return np.zeros(COUNTERS, np.int64)
+def counters(threads: int) -> np.ndarray:
+    """For one run: how many jobs are done, at its end the optimizer's steps, and the next job of each thread's share."""
+    return np.zeros(SHARES + threads * LINE, np.int64)
 
 
 @contextlib.contextmanager
@@ -135,17 +137,27 @@ def offer_processor(typing_context):
 
 
 @njit(cache=True)
-def take(counters, end, threads):
-    """The number of a job before ``end`` that nobody has taken yet, now this thread's; -1 where none is left."""
-    while True:
-        job = load_atomically(counters, TAKEN)
-        if job >= end:
-            return -1
-        if threads == 1:
-            counters[TAKEN] = job + 1
-            return job
-        if swap_atomically(counters, TAKEN, job, job + 1):
-            return job
+def take(counters, begin, end, thread, threads):
+    """A job from ``begin`` to ``end`` that nobody has taken yet, now this thread's; -1 where none is left.
+
+    Jobs are numbered on and on from step to step: so a counter that still stands at an earlier step is behind, and one
+    that another thread has moved to a later step leaves nothing to take.
+    """
+    for turn in range(threads):
+        owner = (thread + turn) % threads
+        place = SHARES + owner * LINE
+        first, last = begin + (end - begin) * owner // threads, begin + (end - begin) * (owner + 1) // threads
+        while True:
+            at = load_atomically(counters, place)
+            job = max(at, first)
+            if job >= last:
+                break
+            if threads == 1:
+                counters[place] = job + 1
+                return job
+            if swap_atomically(counters, place, at, job + 1):
+                return job
+    return -1
 
 
 @njit(cache=True)

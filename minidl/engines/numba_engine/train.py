@@ -82,7 +82,7 @@ class Trainer:
 
     def run(self, order, start, stop):
         """Train on the rows ``order[start:stop]``, batch by batch; the sums (contract.py) of loss and metrics."""
-        program, counters = self.program, threads.counters()
+        program, counters = self.program, threads.counters(self.threads)
         sums = np.zeros(program.sums_size)
 
         def work(thread, threads):
@@ -92,7 +92,7 @@ class Trainer:
                 program.optimizer, program.optimizer_numbers, self.X, self.y, self.sample_weight, self.x, self.goal,
                 self.row_values, self.work, self.places, self.slopes, self.slope_places, self.turned,
                 self.turned_places, self.zeros, self.own[thread], self.jobs, self.job_rows, sums, order, start, stop,
-                self.batch_size, counters, threads,
+                self.batch_size, counters, thread, threads,
             )  # fmt: skip
 
         turn_all(program.table, program.parameters, self.turned, self.turned_places)
@@ -166,7 +166,7 @@ def turn_all(table, parameters, turned, turned_places):
 def run_batches(
     table, numbers, parameters, theta, slots, seed, step, first_trainable, loss, loss_at, classes, chosen,
     optimizer, optimizer_numbers, X, y, sample_weight, x, goal, row_values, work, places, slopes, slope_places,
-    turned, turned_places, zeros, own, jobs, job_rows, sums, order, start, stop, batch_size, counters, threads,
+    turned, turned_places, zeros, own, jobs, job_rows, sums, order, start, stop, batch_size, counters, thread, threads,
 ):  # fmt: skip
     """Train on ``order[start:stop]``, and note the number of optimizer steps since the beginning.
 
@@ -177,7 +177,7 @@ def run_batches(
     for first in range(start, stop, batch_size):
         batch = order[first : min(first + batch_size, stop)]
         begin, end = end, end + (batch.size + job_rows - 1) // job_rows
-        job = take(counters, end, threads)
+        job = take(counters, begin, end, thread, threads)
         while job >= 0:
             if job == begin:
                 sums[LOSS] += batch.size * penalty(table, numbers, parameters)
@@ -189,12 +189,12 @@ def run_batches(
             )  # fmt: skip
             if threads > 1:
                 add_atomically(counters, DONE, 1)
-            job = take(counters, end, threads)
+            job = take(counters, begin, end, thread, threads)
         step += 1
         if threads > 1:
             wait_until_done(counters, end)
         begin, end = end, end + jobs.shape[0]
-        job = take(counters, end, threads)
+        job = take(counters, begin, end, thread, threads)
         while job >= 0:
             p, from_row, to_row = jobs[job - begin]
             if p == TOTALS:
@@ -208,7 +208,7 @@ def run_batches(
                 )  # fmt: skip
             if threads > 1:
                 add_atomically(counters, DONE, 1)
-            job = take(counters, end, threads)
+            job = take(counters, begin, end, thread, threads)
         if threads > 1:
             wait_until_done(counters, end)
     restore_subnormals(before)
