@@ -52,7 +52,7 @@ def worth(operations: float, jobs: int) -> int:
 
 
 def counters(threads: int) -> np.ndarray:
-    """For one run: how many jobs are done, at its end the optimizer's steps, and the next job of each thread's share."""
+    """For one run: how many jobs are done, the steps at its end, and the next job of each thread's share."""
     return np.zeros(SHARES + threads * LINE, np.int64)
 
 
