@@ -3,8 +3,8 @@
 Why tiles. A core does one or two multiply-adds on whole vectors in a cycle, but loads about as many vectors. Were each
 product added to memory, loading and storing would cost more than computing. So a tile of C, some rows by two vectors
 wide, begins in registers as that of D; at each step k, one number of A for each row is spread over a vector and
-with the two vectors of B: rows x 2 multiply-adds for rows + 2 loads. Only then is the tile stored. A multiply-add takes
-four or five cycles until its result is there, so a tile needs about eight sums under way.
+multiplied with the two vectors of B: rows x 2 multiply-adds for rows + 2 loads. Only then is the tile stored. A
+multiply-add takes four or five cycles until its result is there, so a tile needs about eight sums under way.
 
 What is fused. D is the bias, the same for each row, or zeros; the floor is 0 where a ReLU follows, else -infinity. So
 neither takes a pass over memory of its own.

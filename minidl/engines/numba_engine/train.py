@@ -86,7 +86,7 @@ class Trainer:
         sums = np.zeros(program.sums_size)
 
         def work(thread, threads):
-            return run_batches(
+            run_batches(
                 program.table, program.numbers, program.parameters, program.theta, program.slots, program.seed,
                 program.step, program.first_trainable, program.loss, program.loss_at, program.classes, program.metrics,
                 program.optimizer, program.optimizer_numbers, self.X, self.y, self.sample_weight, self.x, self.goal,
