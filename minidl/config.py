@@ -255,15 +255,18 @@ def compile_like(model: Sequential, data: object, engine: str | None) -> None:
 
 def go_on(model: Sequential, step: object, slots: np.ndarray | None) -> None:
     """Put back where the training stood; nothing where it was not saved."""
-    wanted = np.zeros((0, 0))
+    wanted = {}
     if step is not None:
         if not model.built or model.optimizer is None:
             raise ValueError("there is a step, but the model is not compiled and built")
-        wanted, model._program.step = model._program.slots, below(step, 2**63, "step")
+        program = model._program
+        program.step = below(step, 2**63, "step")
+        if program.slots.size:
+            wanted[SLOTS] = (len(program.slots), program.trained)
     found = {} if slots is None else {SLOTS: slots}
-    match(found, {SLOTS: wanted.shape} if wanted.size else {}, model._dtype)
+    match(found, wanted, model._dtype)
     if found:
-        wanted[:] = slots
+        program.unpack(slots)
 
 
 def set_state(generator: np.random.Generator, data: object) -> None:

@@ -9,7 +9,7 @@ from os import PathLike
 import numpy as np
 
 from minidl import callbacks as callbacks_
-from minidl import checks, evaluation, losses, optimizers, seeds, training
+from minidl import aligned, checks, evaluation, losses, optimizers, seeds, training
 from minidl import contract as c
 from minidl.data.schema import Schema, arrange, schema_of
 from minidl.data.tables import Table
@@ -120,7 +120,7 @@ class Sequential:
             program.loss, program.loss_at = self._loss.head(program.table)
             program.classes = program.outputs if self._loss.takes_indices else 0
             program.optimizer = self._optimizer.code
-            program.slots = np.zeros((self._optimizer.slots, program.theta.size), self._dtype)
+            program.slots = aligned.zeros((self._optimizer.slots, program.theta.size), self._dtype)
 
     def _check_outputs(self, loss: losses.Loss, chosen: list[Metric]) -> None:
         if isinstance(loss, losses.CategoricalCrossentropy) and self._outputs() < 2:
@@ -272,9 +272,9 @@ class Sequential:
         self._prepare(X)
         self._program.optimizer_numbers = self._optimizer.numbers()
         trainer = self._engine.trainer(self._program, X, y, weight, len(X))
-        sums = trainer.run(np.arange(len(X)), 0, len(X))
+        sums = trainer.run(np.arange(len(X))[None], 0, len(X))
         trainer.pull()
-        return self._as_list(sums)
+        return self._as_list(sums[0])
 
     # --- use ------------------------------------------------------------------------------------------------------
 

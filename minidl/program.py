@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidl import aligned
 from minidl import contract as c
 
 
@@ -12,20 +13,22 @@ class Program:
 
     table: int64 (operations, 6) and numbers: float64 (operations, 3), the columns as named in contract.py.
     parameters: every weight in one vector of the dtype: ``theta`` (trainable) first, then the rest (frozen weights, the
-        zero biases of layers without one, the statistics of normalizations).
+        zero biases of layers without one, the statistics of normalizations). Each array begins at a cache line; what is
+        left of the line before it stays 0.
     slots: (slots of the optimizer, theta.size), what the optimizer remembers; ``step`` counts its steps.
     loss, optimizer, metrics: codes; optimizer_numbers: float64 (6,). ``loss_at`` operations are done before the loss is
         taken: all of them, or all but the last activation where the loss is computed from logits.
     classes: where targets are class indices, how many there are; else 0.
     seed: of the dropout masks.
     plans: where an engine keeps what it has worked out from the table, by whatever it depends on besides.
-    starts: where each array of each layer, in the layers' order, begins in the vector.
+    starts: where each array of each layer, in the layers' order, begins in the vector; sizes: its entries.
     """
 
-    def __init__(self, rows: list[tuple], parameters: np.ndarray, trainable: int, seed: int, starts: list[int]):
+    def __init__(self, rows: list[tuple], parameters: np.ndarray, trainable: int, seed: int, spans: list[tuple]):
         self.table = np.array([row[:6] for row in rows], dtype=np.int64).reshape(-1, 6)
         self.numbers = np.array([row[6:] for row in rows], dtype=np.float64).reshape(-1, 3)
-        self.parameters, self.trainable, self.starts = parameters, trainable, starts
+        self.parameters, self.trainable = parameters, trainable
+        self.starts, self.sizes = [start for start, _ in spans], [size for _, size in spans]
         self.seed, self.step = seed, 0
         self.inputs, self.outputs = int(self.table[0, c.INPUTS]), int(self.table[-1, c.OUTPUTS])
         dense = (self.table[:, c.KIND] == c.DENSE) & (
@@ -42,6 +45,27 @@ class Program:
     def theta(self) -> np.ndarray:
         """The trainable parameters."""
         return self.parameters[: self.trainable]
+
+    @property
+    def trained(self) -> int:
+        """How many parameters are trainable."""
+        return sum(stop - start for start, stop in self.learning())
+
+    def learning(self) -> list[tuple[int, int]]:
+        """From where to where the trainable arrays lie in theta, one after the other."""
+        spans = sorted(zip(self.starts, self.sizes, strict=True))
+        return [(start, start + size) for start, size in spans if start < self.trainable]
+
+    def packed(self) -> np.ndarray:
+        """The slots without the gaps between the arrays: (slots of the optimizer, trained)."""
+        return np.concatenate([self.slots[:, start:stop] for start, stop in self.learning()], axis=1)
+
+    def unpack(self, slots: np.ndarray) -> None:
+        """Take the slots from what ``packed`` returned."""
+        end = 0
+        for start, stop in self.learning():
+            end, begin = end + stop - start, end
+            self.slots[:, start:stop] = slots[:, begin:end]
 
     @property
     def sums_size(self) -> int:
@@ -79,19 +103,20 @@ def flatten(layers: list, dtype: np.dtype, seed: int) -> Program:
     owned = [(layer, array) for layer in layers for array in layer.arrays]
     owned.sort(key=lambda pair: not pair[0].learns(pair[1]))  # stable: otherwise in the order of the layers
     sizes = [getattr(layer, array).size for layer, array in owned]
-    starts = np.cumsum([0, *sizes])
-    parameters = np.empty(int(starts[-1]), dtype)
+    rooms = [aligned.whole_lines(size, dtype) for size in sizes]
+    starts = np.cumsum([0, *rooms])
+    parameters = aligned.zeros(int(starts[-1]), dtype)
     places: dict[tuple[int, str], int] = {}
     for (layer, array), start, size in zip(owned, starts.tolist(), sizes, strict=False):
         parameters[start : start + size] = getattr(layer, array).ravel()
         places[id(layer), array] = start
-    trainable = sum(size for (layer, array), size in zip(owned, sizes, strict=True) if layer.learns(array))
+    trainable = sum(room for (layer, array), room in zip(owned, rooms, strict=True) if layer.learns(array))
     rows: list[tuple] = []
     for layer in layers:
         dropouts = sum(row[c.KIND] == c.DROPOUT for row in rows)
         rows += layer.operations({array: places[id(layer), array] for array in layer.arrays}, dropouts)
-    starts = [places[id(layer), array] for layer in layers for array in layer.arrays]
-    program = Program(rows, parameters, trainable, seed, starts)
+    spans = [(places[id(layer), array], getattr(layer, array).size) for layer in layers for array in layer.arrays]
+    program = Program(rows, parameters, trainable, seed, spans)
     bind(layers, program)
     return program
 

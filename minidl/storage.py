@@ -47,7 +47,7 @@ def save_model(model: Sequential, path: str | os.PathLike, *, include_optimizer:
     with explained("the model cannot be saved", ValueError, TypeError):
         configuration, arrays = config.describe(model, include_optimizer), weights_of(model)
     if configuration["step"] is not None and model._program.slots.size:
-        arrays[config.SLOTS] = model._program.slots
+        arrays[config.SLOTS] = model._program.packed()
     write(path, "model", configuration, arrays)
 
 

@@ -52,7 +52,7 @@ def remarks(model: object) -> list[str]:
     """What there is to say of the whole model, one sentence a line."""
     found = []
     if model.built:
-        size, trained = sum(array.nbytes for array in model.weights), model._program.theta.size
+        size, trained = sum(array.nbytes for array in model.weights), model._program.trained
         held = f"{model.count_params():,} parameters, {trained:,} of them trainable, {model._dtype}, {in_bytes(size)}"
         found.append(f"{held}, engine {model.engine}")
     if model.optimizer is None:

@@ -27,27 +27,35 @@ def train(
     calls = CallbackList(callbacks if given else [*callbacks, history], model, params)
     trainer = engine.trainer(program, *data, batch_size)
     length = 1 if calls.every_batch["train"] else max(1, int(RANGE / (6 * batch_size * program.parameters.size)))
+    # Epochs that nobody looks at in between are trained in one call as well.
+    watched = verbose or validation is not None or any(type(callback) is not History for callback in callbacks)
+    together = 1 if watched else max(1, length // params["steps"])
     model.stop_training, logs = False, {}
     interruption = Interruption("after this range of batches")
     with interruption, Progress(verbose, epochs, rows) as progress, calls:
         try:
             calls.call("on_train_begin")
-            for epoch in range(epochs):
-                calls.call("on_epoch_begin", epoch)
-                interruption.check()  # before the order is drawn, so that the next fit draws the same
-                order = model._shuffle.permutation(rows) if shuffle else np.arange(rows)
-                sums = np.zeros(program.sums_size)
-                for done in ranges(model, trainer, order, batch_size, length, calls, sums):
-                    progress.advance(epoch, done)
+            for first in range(0, epochs, together):
+                group = range(first, min(first + together, epochs))
+                if watched:
+                    calls.call("on_epoch_begin", first)
+                interruption.check()  # before the orders are drawn, so that the next fit draws the same
+                orders = np.tile(np.arange(rows), (len(group), 1))
+                if shuffle:
+                    model._shuffle.permuted(orders, axis=1, out=orders)
+                sums = np.zeros((len(group), program.sums_size))
+                for done in ranges(model, trainer, orders, batch_size, length, calls, sums):
+                    progress.advance(first, done)
                     if done < rows:
                         interruption.check()
                 trainer.pull()
-                logs = model._logs(sums)
-                if validation is not None:
-                    found = model._logs(evaluate(model, validation, batch_size, calls))
-                    logs |= {f"val_{name}": value for name, value in found.items()}
-                shown = calls.call("on_epoch_end", epoch, logs=logs)
-                progress.end_of_epoch(epoch, shown)
+                for epoch, sums_of_epoch in zip(group, sums, strict=True):
+                    logs = model._logs(sums_of_epoch)
+                    if validation is not None:
+                        found = model._logs(evaluate(model, validation, batch_size, calls))
+                        logs |= {f"val_{name}": value for name, value in found.items()}
+                    shown = calls.call("on_epoch_end", epoch, logs=logs)
+                    progress.end_of_epoch(epoch, shown)
                 if model.stop_training:
                     break
         finally:
@@ -62,20 +70,21 @@ def train(
     return history
 
 
-def ranges(model, trainer, order: np.ndarray, batch_size: int, length: int, calls: CallbackList, sums: np.ndarray):
-    """One epoch, ``length`` batches at a time, added up in ``sums``: after each range the rows done."""
+def ranges(model, trainer, orders: np.ndarray, batch_size: int, length: int, calls: CallbackList, sums: np.ndarray):
+    """One epoch or several alike, ``length`` batches at a time, added up in ``sums``: after each range the rows done."""
     watched = calls.every_batch["train"]
     if model.stop_training:  # set before the epoch: as in Keras, one batch is trained before it is looked at
         length = 1
-    for start in range(0, len(order), length * batch_size):
-        stop = min(start + length * batch_size, len(order))
+    rows = orders.shape[1]
+    for start in range(0, rows, length * batch_size):
+        stop = min(start + length * batch_size, rows)
         if watched:
             calls.call("on_train_batch_begin", start // batch_size)
         model._program.optimizer_numbers = model.optimizer.numbers()  # a callback may have changed the learning rate
-        sums += trainer.run(order, start, stop)
+        sums += trainer.run(orders, start, stop)
         if watched:
             trainer.pull()
-            calls.call("on_train_batch_end", start // batch_size, logs=model._logs(sums))
+            calls.call("on_train_batch_end", start // batch_size, logs=model._logs(sums[0]))
         yield stop
         if model.stop_training:
             return

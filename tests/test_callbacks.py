@@ -169,8 +169,8 @@ def test_restored_weights_outlive_the_trainer(engine, monkeypatch):
     class Far(get_engine(engine).trainer):
         """Keeps the parameters elsewhere, as on a GPU, so that pulling them overwrites those of the model."""
 
-        def run(self, order, start, stop):
-            sums = super().run(order, start, stop)
+        def run(self, orders, start, stop):
+            sums = super().run(orders, start, stop)
             self.kept = self.program.parameters.copy()
             return sums
 

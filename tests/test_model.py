@@ -402,8 +402,8 @@ def test_frozen_layers_keep_their_bits_and_have_no_slots(engine):
     after = bits(model)
     # mean, variance | W, b frozen | W, b of the middle layer learn | W, b frozen
     assert [one == other for one, other in zip(before, after, strict=True)] == [True] * 4 + [False] * 2 + [True] * 2
-    assert model._program.theta.size == 8 * 5 + 5
-    assert model._program.slots.shape == (2, 45)
+    assert model._program.trained == 8 * 5 + 5
+    assert model._program.packed().shape == (2, 45)
     model.layers[1].trainable = True
     model.compile("adam", "binary_crossentropy", engine=engine)
     model.fit(X, Y, verbose=0)
@@ -964,7 +964,7 @@ def test_a_forked_process_trains_although_its_parent_has_threads():
     code = (
         "import os, numpy as np, minidl\n"
         "from minidl.engines.numba_engine import threads\n"
-        "threads.PAYS, threads.available = 0, lambda: 2\n"
+        "threads.PAYS, threads.PAYS_TO_WAKE, threads.available = 0, 0, lambda: 2\n"
         "model = minidl.Sequential([minidl.Dense(1, input_shape=(6,))], seed=0)\n"
         "model.compile('adam', 'mse', engine='numba')\n"
         "X, y = np.ones((256, 6)), np.ones(256)\n"

@@ -23,15 +23,19 @@ import numpy as np, minidl
 from minidl.engines.numba_engine import gemm
 rng = np.random.default_rng(0)
 for dtype in ("float32", "float64"):
-    for n, i, o in ((1, 1, 1), (5, 7, 15), (13, 9, 17), (30, 300, 33), (3, 50, 300), (12, 256, 16), (7, 5, 31)):
+    for n, i, o in ((1, 1, 1), (5, 7, 15), (13, 9, 17), (30, 300, 33), (3, 50, 300), (12, 256, 16), (7, 5, 31), (2, 3, 9)):
         x, W, b, dz = (rng.normal(size=shape).astype(dtype) for shape in ((n, i), (i, o), o, (n, o)))
         engine, unit = minidl.get_engine("numba"), 8 * np.finfo(dtype).eps / 2
-        for found, A, B, add in (
-            (engine.dense(x, W, b), x, W, b), (engine.dense_backward_x(dz, W), dz, W.T, 0),
-            (engine.dense_backward_W(x, dz), x.T, dz, 0),
+        for run, A, B, add in (
+            (lambda out: engine.dense(x, W, b, out=out), x, W, b),
+            (lambda out: engine.dense_backward_x(dz, W, out=out), dz, W.T, 0),
+            (lambda out: engine.dense_backward_W(x, dz, out=out), x.T, dz, 0),
         ):
             exact = A.astype(float) @ B.astype(float) + add
+            room = np.full(exact.size + 2000, 7, dtype)  # beyond its result a product changes nothing
+            found = run(room[1000:-1000].reshape(exact.shape))
             assert np.max(np.abs(found - exact) / (abs(A) @ abs(B) + abs(add))) <= unit
+            assert (room[:1000] == 7).all() and (room[-1000:] == 7).all()
 X, y = rng.normal(size=(150, 20)), rng.integers(2, size=150)
 curves = []
 for engine in ("numpy", "numba"):

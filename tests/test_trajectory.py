@@ -12,10 +12,13 @@ from minidl.engines import ENGINES, why_not
 RUNNING = [name for name in ENGINES if not why_not(name)]
 
 
-def network(engine, *hidden, dropout=0.0, optimizer="adam", loss="binary_crossentropy", dtype="float32", outputs=1):
-    layers = [minidl.Normalization()]
+def network(
+    engine, *hidden, activation="relu", normalized=True, dropout=0.0, optimizer="adam", loss="binary_crossentropy",
+    dtype="float32", outputs=1,
+):  # fmt: skip
+    layers = [minidl.Normalization()] if normalized else []
     for units in hidden:
-        layers.append(minidl.Dense(units, "relu", kernel_regularizer="l2" if dropout else None))
+        layers.append(minidl.Dense(units, activation, kernel_regularizer="l2" if dropout else None))
         if dropout:
             layers.append(minidl.Dropout(dropout))
     head = {"binary_crossentropy": "sigmoid", "sparse_categorical_crossentropy": "softmax", "mse": None}[loss]
@@ -53,21 +56,34 @@ def test_dropout_penalties_weights_and_ragged_batches_alike(optimizer, loss):
         np.testing.assert_allclose(other, found[0], rtol=1e-9, atol=1e-11)
 
 
-def test_any_number_of_threads_gives_the_same_bits(monkeypatch):
-    """Also where a batch is parted into chunks that come out ragged, and where threads outnumber cores and chunks."""
+def always(monkeypatch, threads, count):
+    """Let every call run on so many threads, whether it pays or not."""
+    monkeypatch.setattr(threads, "PAYS", 0)
+    monkeypatch.setattr(threads, "PAYS_TO_WAKE", 0)
+    monkeypatch.setattr(threads, "available", lambda: count)
+
+
+@pytest.mark.parametrize("batch_size", [333, 9])
+@pytest.mark.parametrize(("activation", "normalized"), [("relu", False), ("tanh", True)])
+def test_any_number_of_threads_gives_the_same_bits(batch_size, activation, normalized, monkeypatch):
+    """Batches of many rows are parted by rows, of few rows by units; both ways come out ragged.
+
+    Threads also outnumber cores and jobs.
+    """
     if "numba" not in RUNNING:
         pytest.skip(f"numba: {why_not('numba')}")
-    from minidl.engines.numba_engine import threads
+    from minidl.engines.numba_engine import plan, threads
 
-    monkeypatch.setattr(threads, "PAYS", 0)
     rng = np.random.default_rng(6)
-    X, y = rng.normal(size=(700, 20)).astype(np.float32), rng.integers(2, size=700)
+    X, y = rng.normal(size=(700, 71)).astype(np.float32), rng.integers(2, size=700)
     results = []
     for count in (1, 2, 3, 8):
-        monkeypatch.setattr(threads, "available", lambda count=count: count)
-        model = network("numba", 300, 200, dropout=0.25)
-        model.fit(X, y, batch_size=333, epochs=3, verbose=0)
-        results.append([model.predict(X), *model.get_weights()])
+        always(monkeypatch, threads, count)
+        model = network("numba", 301, 203, activation=activation, normalized=normalized, dropout=0.25)
+        model.fit(X, y, batch_size=batch_size, epochs=2, verbose=0)
+        results.append([model.predict(X), model.predict(X[:3]), *model.get_weights()])
+        by_units = (model._program.plans["train"][1].jobs[:, 0] == plan.UNITS).sum()
+        assert (by_units > 0) == (batch_size == 9 and count > 1)
     for other in results[1:]:
         for found, expected in zip(other, results[0], strict=True):
             np.testing.assert_array_equal(found, expected)
@@ -81,8 +97,7 @@ def test_concurrent_training_and_prediction(monkeypatch):
 
     from minidl.engines.numba_engine import threads
 
-    monkeypatch.setattr(threads, "PAYS", 0)
-    monkeypatch.setattr(threads, "available", lambda: 3)
+    always(monkeypatch, threads, 3)
     rng = np.random.default_rng(7)
     X, y = rng.normal(size=(400, 20)).astype(np.float32), rng.integers(2, size=400)
 
@@ -110,7 +125,7 @@ def test_a_range_at_a_time_is_the_same_as_all_at_once(engine):
         model(X)
         model._program.optimizer_numbers = model.optimizer.numbers()
         trainer = minidl.get_engine(engine).trainer(model._program, X, y, None, 16)
-        sums = sum(trainer.run(order, start, stop) for start, stop in pairwise(cuts))
+        sums = sum(trainer.run(order[None], start, stop)[0] for start, stop in pairwise(cuts))
         trainer.pull()
         weights.append(model.get_weights())
         assert sums[0] == 100

@@ -18,8 +18,9 @@ ENGINES = ("numpy", "numba", "cupy")
 class Engine:
     """One engine: every operation of the contract as an attribute, and whole models by ``trainer`` and ``predict``.
 
-    ``trainer(program, X, y, sample_weight, batch_size)`` places the data, once; its ``run(order, start, stop)`` trains
-    on the rows ``order[start:stop]`` and returns the sums of loss and metrics, ``pull()`` brings the parameters back.
+    ``trainer(program, X, y, sample_weight, batch_size)`` places the data, once; its ``run(orders, start, stop)`` trains
+    on the rows ``order[start:stop]`` of each epoch's order, orders (epochs, n), and returns the sums of loss and
+    metrics for each; ``pull()`` brings the parameters back.
     ``predict(program, X)`` and ``evaluate(program, X, y, sample_weight)`` run the model forward. These take and return
     NumPy arrays; an operation takes and returns the engine's own, for which ``to_device`` and ``to_host`` are the way
     from NumPy and back. ``synchronize()`` waits until all that was asked for is done: call it before reading a clock.

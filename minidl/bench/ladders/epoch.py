@@ -16,7 +16,7 @@ from minidl.engines import get_engine
 def one_by_one(engine, program, start, X, y, order, batch_size):
     """Every operation of the engine called from Python; binary cross-entropy from logits, Adam."""
     activation = {code: name for name, code in vars(c).items() if name in ("LINEAR", "SIGMOID", "RELU")}
-    gradient = np.empty_like(program.parameters)
+    gradient = np.zeros_like(program.parameters)
     for first in range(0, len(order), batch_size):
         rows = order[first : first + batch_size]
         outputs, goal = [X[rows]], y[rows]
@@ -51,7 +51,7 @@ def with_numba(*inputs):
 
 
 def trained(trainer, order):
-    trainer.run(order, 0, len(order))
+    trainer.run(order[None], 0, len(order))
     trainer.pull()
     return trainer.program.theta.copy()
 
@@ -92,7 +92,7 @@ def reference(program, start, X, y, order, batch_size):
     twin = copy.copy(program)
     twin.parameters, twin.slots, twin.step = start.astype(np.float64), program.slots.astype(np.float64) * 0, 0
     trainer = get_engine("numpy").trainer(twin, X.astype(np.float64), y.astype(np.float64), None, batch_size)
-    trainer.run(order, 0, len(order))
+    trainer.run(order[None], 0, len(order))
     return twin.theta
 
 

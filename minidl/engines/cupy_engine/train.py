@@ -27,14 +27,15 @@ class Trainer:
         self.seen = {"parameters": program.parameters.tobytes()}  # what was the same on both sides when last looked at
         self.ahead = False  # whether the GPU has trained since the last pull
 
-    def run(self, order, start, stop):
-        """Train on the rows ``order[start:stop]``, batch by batch; the sums (contract.py) of loss and metrics."""
+    def run(self, orders, start, stop):
+        """Train on the rows ``order[start:stop]`` of each order, batch by batch; the sums (contract.py) for each."""
         self.push()
-        sums, order = xp.zeros(self.program.sums_size), to_device(order[start:stop])
-        for first in range(0, len(order), self.batch_size):
-            rows = order[first : first + self.batch_size]
-            weight = None if self.sample_weight is None else self.sample_weight[rows]
-            self.step(self.X[rows], targets(self.twin, self.y[rows]), weight, sums)
+        sums, orders = xp.zeros((len(orders), self.program.sums_size)), to_device(orders[:, start:stop])
+        for epoch in range(len(orders)):  # to walk through an array itself would wait for the GPU
+            for first in range(0, stop - start, self.batch_size):
+                rows = orders[epoch, first : first + self.batch_size]
+                weight = None if self.sample_weight is None else self.sample_weight[rows]
+                self.step(self.X[rows], targets(self.twin, self.y[rows]), weight, sums[epoch])
         self.program.step = self.twin.step
         return to_host(sums)
 

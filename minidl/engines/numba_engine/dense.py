@@ -7,7 +7,7 @@ import numpy as np
 
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.gemm import multiply, transpose
-from minidl.engines.numba_engine.views import matrix
+from minidl.engines.numba_engine.views import vector
 
 # For a literal 0 or 1 in a call Numba compiles the function once more, with the number built in; the cleverer loop that
 # LLVM makes of it takes a third longer.
@@ -17,68 +17,83 @@ ZERO, ONE = np.int64(0), np.int64(1)
 @njit(cache=True)
 def dense(x, W, b, out=None):
     out = np.empty((x.shape[0], W.shape[1]), x.dtype) if out is None else out
-    dense_above(x, W, b, out.dtype.type(-np.inf), out)
+    n, (i, o) = x.shape[0], W.shape
+    low = out.dtype.type(-np.inf)
+    part_above(n, o, i, out.reshape(-1), ZERO, o, b, x.reshape(-1), ZERO, i, W.reshape(-1), ZERO, ZERO, low)
     return out
 
 
 @njit(cache=True)
-def dense_above(x, W, b, floor, out):
-    """max(x W + b, floor): with a floor of 0 a dense layer and its ReLU."""
-    if out.shape[1] == 1:
-        scalar_products(x, W, b, floor, out)
+def part_above(n, o, i, out, start, row, biases, x, x_start, x_row, weights, W, b, floor):
+    """max(x W + b, floor) for some units of a layer of ``row``: with a floor of 0 a dense layer and its ReLU.
+
+    All are flat: W and b are where those of the first unit begin in ``weights`` and ``biases``.
+    """
+    if row == 1:
+        scalar_products(n, i, x, x_start, weights, W, biases[b], floor, out, start)
     else:
-        multiply(out, b, x.reshape(-1), ZERO, x.shape[1], ONE, W, floor)
+        multiply(n, o, i, out, start, row, biases, b, x, x_start, x_row, ONE, weights, W, row, floor)
 
 
 @njit(cache=True, fastmath={"contract", "reassoc"})
-def scalar_products(x, W, b, floor, out):
-    w = W.reshape(-1)
-    for r in range(x.shape[0]):
-        total = x.dtype.type(0)
-        for k in range(x.shape[1]):
-            total += x[r, k] * w[k]
-        total += b[0]
-        out[r, 0] = floor if total <= floor else total
+def scalar_products(n, i, x, x_start, weights, W, b, floor, out, start):
+    w = vector(weights, W, i)
+    for r in range(n):
+        x_r, total = vector(x, x_start + r * i, i), x.dtype.type(0)
+        for k in range(i):
+            total += x_r[k] * w[k]
+        total += b
+        out[start + r] = floor if total < floor else total
 
 
 @njit(cache=True)
 def dense_backward_x(dz, W, out=None):
     out = np.empty((dz.shape[0], W.shape[0]), dz.dtype) if out is None else out
-    turned = np.empty((W.shape[1], W.shape[0]), W.dtype)
-    transpose(W, ZERO, W.shape[0], turned)
-    product(dz.reshape(-1), ZERO, dz.shape[1], ONE, turned, np.zeros(W.shape[0], W.dtype), out)
+    i, o = W.shape
+    turned, zeros = np.empty(W.size, W.dtype), np.zeros(i, W.dtype)
+    transpose(i, o, W.reshape(-1), ZERO, o, turned, ZERO, i)
+    product(dz.shape[0], i, o, out.reshape(-1), ZERO, i, zeros, dz.reshape(-1), ZERO, o, ONE, turned, ZERO, i)
     return out
 
 
 @njit(cache=True)
 def dense_backward_W(x, dz, out=None):
     out = np.empty((x.shape[1], dz.shape[1]), x.dtype) if out is None else out
-    rows_backward_W(x.reshape(-1), ZERO, x.shape[1], dz, np.zeros(max(out.shape), x.dtype), out)
+    i, o = out.shape
+    zeros = np.zeros(max(i, o), x.dtype)
+    block_backward_W(x.shape[0], i, o, x.reshape(-1), ZERO, i, dz.reshape(-1), ZERO, o, zeros, out.reshape(-1))
     return out
 
 
 @njit(cache=True)
-def rows_backward_W(x, start, inputs, dz, zeros, out):
-    """The gradient by some rows of W, the inputs from x[start] on; a layer of one unit has all in one piece."""
-    if dz.shape[1] == 1:
-        turned = matrix(out.reshape(-1), ZERO, ONE, out.shape[0])
-        product(dz.reshape(-1), ZERO, ONE, ONE, matrix(x, start, dz.shape[0], inputs), zeros, turned)
+def block_backward_W(n, i, o, x, x_start, x_row, dz, dz_start, dz_row, zeros, out):
+    """The gradient by a block (i, o) of W, from the columns of x and dz that begin at their starts; ``out`` is flat."""
+    if dz_row == 1:
+        product(ONE, i, n, out, ZERO, i, zeros, dz, dz_start, ONE, ONE, x, x_start, x_row)
     else:
-        product(x, start, ONE, inputs, dz, zeros, out)
+        product(i, o, n, out, ZERO, o, zeros, x, x_start, ONE, x_row, dz, dz_start, dz_row)
 
 
 @njit(cache=True)
-def product(A, a_start, a_row, a_column, B, zeros, out):
-    """A B, with A as in ``multiply``; ``zeros`` are as many as B has columns, or more."""
-    multiply(out, zeros, A, a_start, a_row, a_column, B, out.dtype.type(-np.inf))
+def product(m, o, d, C, c_start, c_row, zeros, A, a_start, a_row, a_column, B, b_start, b_row):
+    """C = A B, all as in ``multiply``; ``zeros`` are as many as B has columns, or more."""
+    low = C.dtype.type(-np.inf)
+    multiply(m, o, d, C, c_start, c_row, zeros, ZERO, A, a_start, a_row, a_column, B, b_start, b_row, low)
 
 
 @njit(cache=True)
 def dense_backward_b(dz, out=None):
     out = np.empty(dz.shape[1], dz.dtype) if out is None else out
+    columns_backward_b(dz.shape[0], dz.reshape(-1), ZERO, dz.shape[1], out)
+    return out
+
+
+@njit(cache=True)
+def columns_backward_b(n, dz, start, row, out):
+    """The gradient by some entries of b, from the columns of dz that begin at ``start``."""
     for u in range(out.size):
         out[u] = 0
-    for r in range(dz.shape[0]):
+    for r in range(n):
+        dz_r = vector(dz, start + r * row, out.size)
         for u in range(out.size):
-            out[u] += dz[r, u]
-    return out
+            out[u] += dz_r[u]

@@ -26,9 +26,10 @@ from minidl.contract import (
 from minidl.engines.numba_engine import activations, losses, metrics, threads
 from minidl.engines.numba_engine.activations import linear
 from minidl.engines.numba_engine.cache import njit
-from minidl.engines.numba_engine.dense import dense_above
+from minidl.engines.numba_engine.dense import ZERO, part_above
 from minidl.engines.numba_engine.gemm import ROWS as ROWS_OF_TILE
 from minidl.engines.numba_engine.normalization import normalization
+from minidl.engines.numba_engine.plan import places_for
 from minidl.engines.numba_engine.regularization import dropout, l1, l2
 from minidl.engines.numba_engine.threads import take
 from minidl.engines.numba_engine.views import matrix, vector
@@ -40,49 +41,48 @@ CHUNK = 240  # rows at a time: what a chunk's layers hand on stays in the cache,
 forward_activation, forward_loss, forward_metric = activations.forward, losses.forward, metrics.forward
 
 
-def places_for(program, rows):
-    """Where in one flat buffer each operation's output lies, and the buffer's size, for batches of up to ``rows`` rows.
-
-    An activation overwrites what it reads, unless the loss will be taken from that; so the buffer is smaller.
-    """
-    places, end = [0], 0
-    for place, row in enumerate(program.table):
-        if row[c.KIND] != c.ACTIVATION or place in (0, program.loss_at):
-            places.append(end)
-            end += rows * int(row[c.OUTPUTS])
-        else:
-            places.append(places[-1])
-    return np.array(places, dtype=np.int64), end
-
-
 @njit(cache=True, inline="always")
-def forward(table, numbers, parameters, x, work, places, training, seed, step, first):
-    """Run every operation on x (n, i), each into its place in ``work``.
-
-    ``first`` is x's first row in its batch: ``work`` holds the whole batch.
-    """
-    rows, fused = x.shape[0], False
-    for p in range(table.shape[0]):
+def forward(table, numbers, parameters, x, work, places, p, q, training, seed, step, first, rows):
+    """Run the operations p to q on ``rows`` rows from ``first`` on, each into its place in ``work``; x and it are flat."""
+    fused = False
+    for p in range(p, q):
         if fused:  # the dense layer before has done it
             fused = False
             continue
         kind, start, second = table[p, KIND], table[p, FIRST], table[p, SECOND]
         inputs, outputs = table[p, INPUTS], table[p, OUTPUTS]
-        if p > 0:
-            x = matrix(work, places[p] + first * inputs, rows, inputs)
-        y = matrix(work, places[p + 1] + first * outputs, rows, outputs)
         if kind == DENSE:
-            W, b = matrix(parameters, start, inputs, outputs), vector(parameters, second, outputs)
-            fused = p + 1 < table.shape[0] and table[p + 1, WHICH] == RELU and places[p + 2] == places[p + 1]
-            dense_above(x, W, b, W.dtype.type(0) if fused else W.dtype.type(-np.inf), y)
-        elif kind == ACTIVATION:
-            forward_activation(table[p, WHICH], x, y)
+            fused = fuses(table, places, p)
+            dense_units(table, parameters, x, work, places, p, first, rows, ZERO, outputs)
+            continue
+        x_p = matrix(x, first * inputs, rows, inputs) if p == 0 else matrix(work, places[p] + first * inputs, rows, inputs)
+        y = matrix(work, places[p + 1] + first * outputs, rows, outputs)
+        if kind == ACTIVATION:
+            forward_activation(table[p, WHICH], x_p, y)
         elif kind == NORMALIZATION:
-            normalization(x, vector(parameters, start, inputs), vector(parameters, second, inputs), y)
+            normalization(x_p, vector(parameters, start, inputs), vector(parameters, second, inputs), y)
         elif training:
-            dropout(x, numbers[p, RATE], seed, step, table[p, WHICH], first * inputs, y)
+            dropout(x_p, numbers[p, RATE], seed, step, table[p, WHICH], first * inputs, y)
         else:
-            linear(x, y)
+            linear(x_p, y)
+
+
+@njit(cache=True, inline="always")
+def fuses(table, places, p):
+    """Whether the dense layer p does the ReLU behind it as well: only an activation writes where it reads."""
+    return p + 1 < table.shape[0] and table[p + 1, WHICH] == RELU and places[p + 2] == places[p + 1]
+
+
+@njit(cache=True, inline="always")
+def dense_units(table, parameters, x, work, places, p, first, rows, left, right):
+    """``rows`` rows from ``first`` on through the units ``left`` to ``right`` of the dense layer p."""
+    inputs, outputs, b = table[p, INPUTS], table[p, OUTPUTS], table[p, SECOND]
+    floor = work.dtype.type(0) if fuses(table, places, p) else work.dtype.type(-np.inf)
+    x_p, x_start = (x, first * inputs) if p == 0 else (work, places[p] + first * inputs)
+    part_above(
+        rows, right - left, inputs, work, places[p + 1] + first * outputs + left, outputs, parameters, x_p, x_start,
+        inputs, parameters, table[p, FIRST] + left, b + left, floor,
+    )  # fmt: skip
 
 
 @njit(cache=True, inline="always")
@@ -125,30 +125,29 @@ def add_up(loss, chosen, y, given, p, sample_weight, rows, row_values, sums):
 metrics_auc = metrics.auc_histograms
 
 
-@njit(cache=True)
-def targets(classes, y, out):
-    """Copy the targets to ``out``; class indices (n, 1) as rows of one 1 among zeros."""
-    for r in range(out.shape[0]):
-        for u in range(out.shape[1]):
-            if classes > 0:
-                out[r, u] = 1 if u == int(y[r, 0]) else 0
-            else:
-                out[r, u] = y[r, u]
+@njit(cache=True, inline="always")
+def target(classes, y, row, out):
+    """Copy a row's targets to ``out``; a class index (n, 1) as one 1 among zeros."""
+    for u in range(out.size):
+        if classes > 0:
+            out[u] = 1 if u == int(y[row, 0]) else 0
+        else:
+            out[u] = y[row, u]
 
 
 @njit(cache=True)
-def predict_rows(table, numbers, parameters, X, work, places, out, chunk, counters, thread, threads):
+def predict_rows(table, numbers, parameters, X, work, places, out, chunk, shares, counters, thread, threads):
     """The output for each row of X, ``chunk`` rows at a time; each thread has a row of ``work`` to itself."""
     last, inputs, outputs = table.shape[0], X.shape[1], out.shape[1]
     X_, out_, work_ = X.reshape(-1), out.reshape(-1), work[thread]
-    chunks = (X.shape[0] + chunk - 1) // chunk
-    job = take(counters, 0, chunks, thread, threads)
+    job = take(counters, 0, shares, 0, thread, threads)
     while job >= 0:
         start = job * chunk
         rows = min(chunk, X.shape[0] - start)
-        forward(table, numbers, parameters, matrix(X_, start * inputs, rows, inputs), work_, places, False, 0, 0, 0)
+        x = vector(X_, start * inputs, rows * inputs)
+        forward(table, numbers, parameters, x, work_, places, 0, last, False, 0, 0, 0, rows)
         linear(matrix(work_, places[last], rows, outputs), matrix(out_, start * outputs, rows, outputs))
-        job = take(counters, 0, chunks, thread, threads)
+        job = take(counters, 0, shares, 0, thread, threads)
 
 
 @njit(cache=True)
@@ -161,9 +160,10 @@ def evaluate_rows(
     for start in range(0, X.shape[0], goal.shape[0]):
         rows = np.arange(start, min(start + goal.shape[0], X.shape[0]))
         goal_now = goal[: rows.size]
-        targets(classes, y[start : start + rows.size], goal_now)
-        x = matrix(X_, start * inputs, rows.size, inputs)
-        forward(table, numbers, parameters, x, work, places, False, 0, 0, 0)
+        for r in range(rows.size):
+            target(classes, y, rows[r], goal_now[r])
+        x = vector(X_, start * inputs, rows.size * inputs)
+        forward(table, numbers, parameters, x, work, places, 0, last, False, 0, 0, 0, rows.size)
         given = matrix(work, places[loss_at], rows.size, outputs)
         p = matrix(work, places[last], rows.size, outputs)
         add_up(loss, chosen, goal_now, given, p, sample_weight, rows, row_values[: rows.size], sums)
@@ -175,7 +175,7 @@ def predict(program, X, out=None):
     rows = X.shape[0]
     out = np.empty((rows, program.outputs), X.dtype) if out is None else out
     # To wake the others for one call takes four times as long as to meet those that are awake.
-    workers = threads.worth(program.parameters.size * rows / 4, -(-rows // ROWS_OF_TILE))
+    workers = min(threads.worth(2e9, program.parameters.size * rows), -(-rows // ROWS_OF_TILE))
     parts = -(-rows // (CHUNK * workers)) * workers  # as many for each thread
     chunk = rows if parts == 1 else -(-rows // (parts * ROWS_OF_TILE)) * ROWS_OF_TILE
     plan = program.plans.get(chunk)
@@ -183,13 +183,15 @@ def predict(program, X, out=None):
         plan = program.plans[chunk] = places_for(program, chunk)
     places, size = plan
     work, counters = np.empty((workers, size), X.dtype), threads.counters(workers)
+    chunks = -(-rows // chunk)
+    shares = np.array([[chunks * t // workers for t in range(workers + 1)]])
     table, numbers, parameters = program.table, program.numbers, program.parameters
     if workers == 1:  # one row is not to wait for what only many rows need
-        predict_rows(table, numbers, parameters, X, work, places, out, chunk, counters, 0, 1)
+        predict_rows(table, numbers, parameters, X, work, places, out, chunk, shares, counters, 0, 1)
         return out
 
     def share(thread, threads):
-        predict_rows(table, numbers, parameters, X, work, places, out, chunk, counters, thread, threads)
+        predict_rows(table, numbers, parameters, X, work, places, out, chunk, shares, counters, thread, threads)
 
     with threads.team(workers) as run:
         run(share)

@@ -1,4 +1,7 @@
-"""Losses in Numba: the loss of each row from the target y, followed by its gradient by the prediction."""
+"""Losses in Numba: the loss of each row from the target y, followed by its gradient by the prediction.
+
+Where each row has but one entry, a loop over the rows is what becomes vector instructions.
+"""
 
 import numpy as np
 
@@ -33,10 +36,9 @@ def mean_squared_error(y, p, out=None):
 @njit(cache=True)
 def mean_squared_error_backward(y, p, out=None):
     out = np.empty_like(p) if out is None else out
-    scale = p.dtype.type(2 / p.shape[1])
-    for r in range(p.shape[0]):
-        for u in range(p.shape[1]):
-            out[r, u] = (p[r, u] - y[r, u]) * scale
+    y_, p_, out_, scale = y.reshape(-1), p.reshape(-1), out.reshape(-1), p.dtype.type(2 / p.shape[1])
+    for e in range(p_.size):
+        out_[e] = (p_[e] - y_[e]) * scale
     return out
 
 
@@ -55,10 +57,9 @@ def mean_absolute_error(y, p, out=None):
 @njit(cache=True)
 def mean_absolute_error_backward(y, p, out=None):
     out = np.empty_like(p) if out is None else out
-    units = p.dtype.type(p.shape[1])
-    for r in range(p.shape[0]):
-        for u in range(p.shape[1]):
-            out[r, u] = sign(p[r, u] - y[r, u]) / units
+    y_, p_, out_, units = y.reshape(-1), p.reshape(-1), out.reshape(-1), p.dtype.type(p.shape[1])
+    for e in range(p_.size):
+        out_[e] = sign(p_[e] - y_[e]) / units
     return out
 
 
@@ -84,24 +85,34 @@ def binary_crossentropy_backward(y, p, out=None):
     out = np.empty_like(p) if out is None else out
     one, zero, units = p.dtype.type(1), p.dtype.type(0), p.dtype.type(p.shape[1])
     low, high = p.dtype.type(PROBABILITY_FLOOR), p.dtype.type(1 - PROBABILITY_FLOOR)
-    for r in range(p.shape[0]):
-        for u in range(p.shape[1]):
-            clipped = clip(p[r, u], low, high)
-            slope = (clipped - y[r, u]) / (clipped * (one - clipped)) / units
-            out[r, u] = slope * (one if p[r, u] == clipped else zero)  # where p was clipped, moving it changes nothing
+    y_, p_, out_ = y.reshape(-1), p.reshape(-1), out.reshape(-1)
+    for e in range(p_.size):
+        clipped = clip(p_[e], low, high)
+        slope = (clipped - y_[e]) / (clipped * (one - clipped)) / units
+        out_[e] = slope * (one if p_[e] == clipped else zero)  # where p was clipped, moving it changes nothing
     return out
+
+
+@njit(cache=True)
+def logit_loss_of(y, z):
+    # log(1 + e^z) - y z, in the form that neither overflows nor cancels.
+    positive = type(z)(0) if z < 0 else z
+    return positive - y * z + log1p(exp(-abs(z)))
 
 
 @njit(cache=True, fastmath={"contract", "reassoc"})
 def binary_crossentropy_from_logits(y, z, out=None):
     out = np.empty(z.shape[0], z.dtype) if out is None else out
-    zero, units = z.dtype.type(0), z.dtype.type(z.shape[1])
+    if z.shape[1] == 1:
+        y_, z_ = y.reshape(-1), z.reshape(-1)
+        for r in range(out.size):
+            out[r] = logit_loss_of(y_[r], z_[r])
+        return out
+    units = z.dtype.type(z.shape[1])
     for r in range(z.shape[0]):
-        total = zero
+        total = z.dtype.type(0)
         for u in range(z.shape[1]):
-            # log(1 + e^z) - y z, in the form that neither overflows nor cancels.
-            positive = zero if z[r, u] < 0 else z[r, u]
-            total += positive - y[r, u] * z[r, u] + log1p(exp(-abs(z[r, u])))
+            total += logit_loss_of(y[r, u], z[r, u])
         out[r] = total / units
     return out
 
@@ -109,10 +120,9 @@ def binary_crossentropy_from_logits(y, z, out=None):
 @njit(cache=True)
 def binary_crossentropy_from_logits_backward(y, z, out=None):
     out = np.empty_like(z) if out is None else out
-    units = z.dtype.type(z.shape[1])
-    for r in range(z.shape[0]):
-        for u in range(z.shape[1]):
-            out[r, u] = (sigmoid_of(z[r, u]) - y[r, u]) / units
+    y_, z_, out_, units = y.reshape(-1), z.reshape(-1), out.reshape(-1), z.dtype.type(z.shape[1])
+    for e in range(z_.size):
+        out_[e] = (sigmoid_of(z_[e]) - y_[e]) / units
     return out
 
 

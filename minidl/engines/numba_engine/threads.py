@@ -9,6 +9,7 @@ keeps waiting takes none, and the others go on without it.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,8 @@ from numba.extending import intrinsic
 
 from minidl.engines.numba_engine.cache import njit
 
-PAYS = 2e6  # multiply-adds between two meetings below which they cost more than the other threads bring
+PAYS = 3e5  # multiply-adds between two meetings below which they cost more than the other threads bring
+PAYS_TO_WAKE = 8e6  # multiply-adds of a call below which waking the other threads costs more
 SPINS = 2000  # looks at the counter before a waiting thread offers its processor to others
 LINE = 16  # numbers between two counters, so that they lie in different cache lines
 DONE, STEP, SHARES = 0, LINE, 2 * LINE  # places of counters; from SHARES on one for the share of each thread
@@ -46,9 +48,9 @@ def available() -> int:
     return numba.config.NUMBA_NUM_THREADS
 
 
-def worth(operations: float, jobs: int) -> int:
-    """How many threads are worth it for so many multiply-adds in so many jobs."""
-    return max(1, min(available(), jobs)) if operations >= PAYS else 1
+def worth(between: float, altogether: float = math.inf) -> int:
+    """How many threads are worth it for so many multiply-adds between two meetings, and so many in a call."""
+    return available() if between >= PAYS and altogether >= PAYS_TO_WAKE else 1
 
 
 def counters(threads: int) -> np.ndarray:
@@ -137,16 +139,18 @@ def offer_processor(typing_context):
 
 
 @njit(cache=True)
-def take(counters, begin, end, thread, threads):
-    """A job from ``begin`` to ``end`` that nobody has taken yet, now this thread's; -1 where none is left.
+def take(counters, base, shares, phase, thread, threads):
+    """A job of this phase that nobody has taken yet, now this thread's; -1 where none is left.
 
-    Jobs are numbered on and on from step to step: so a counter that still stands at an earlier step is behind, and one
-    that another thread has moved to a later step leaves nothing to take.
+    The jobs ``shares[phase, t]`` to ``shares[phase, t + 1]`` are the share of thread t. What is counted goes on from
+    step to step, by ``base``: so a counter that still stands at an earlier step is behind, and one that another thread
+    has moved to a later step leaves nothing to take.
     """
-    for turn in range(threads):
-        owner = (thread + turn) % threads
+    owners = shares.shape[1] - 1  # where no other team could run, one thread does all of their jobs
+    for turn in range(owners):
+        owner = (thread + turn) % owners
         place = SHARES + owner * LINE
-        first, last = begin + (end - begin) * owner // threads, begin + (end - begin) * (owner + 1) // threads
+        first, last = base + shares[phase, owner], base + shares[phase, owner + 1]
         while True:
             at = load_atomically(counters, place)
             job = max(at, first)
@@ -154,9 +158,9 @@ def take(counters, begin, end, thread, threads):
                 break
             if threads == 1:
                 counters[place] = job + 1
-                return job
+                return job - base
             if swap_atomically(counters, place, at, job + 1):
-                return job
+                return job - base
     return -1
 
 

@@ -19,13 +19,14 @@ class Trainer:
         self.gradient = np.zeros_like(program.parameters)
 
     @silently
-    def run(self, order, start, stop):
-        """Train on the rows ``order[start:stop]``, batch by batch; the sums (contract.py) of loss and metrics."""
-        sums = np.zeros(self.program.sums_size)
-        for first in range(start, stop, self.batch_size):
-            rows = order[first : min(first + self.batch_size, stop)]
-            weight = None if self.sample_weight is None else self.sample_weight[rows]
-            self.step(self.X[rows], targets(self.program, self.y[rows]), weight, sums)
+    def run(self, orders, start, stop):
+        """Train on the rows ``order[start:stop]`` of each order, batch by batch; the sums (contract.py) for each."""
+        sums = np.zeros((len(orders), self.program.sums_size))
+        for order, sums_of_epoch in zip(orders, sums, strict=True):
+            for first in range(start, stop, self.batch_size):
+                rows = order[first : min(first + self.batch_size, stop)]
+                weight = None if self.sample_weight is None else self.sample_weight[rows]
+                self.step(self.X[rows], targets(self.program, self.y[rows]), weight, sums_of_epoch)
         return sums
 
     def pull(self):
