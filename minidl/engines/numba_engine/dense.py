@@ -12,6 +12,7 @@ from minidl.engines.numba_engine.views import vector
 # For a literal 0 or 1 in a call Numba compiles the function once more, with the number built in; the cleverer loop that
 # LLVM makes of it takes a third longer.
 ZERO, ONE = np.int64(0), np.int64(1)
+SHORT = 16  # inputs of a layer of one unit
 
 
 @njit(cache=True)
@@ -29,7 +30,9 @@ def part_above(n, o, i, out, start, row, biases, x, x_start, x_row, weights, W, 
 
     All are flat: W and b are where those of the first unit begin in ``weights`` and ``biases``.
     """
-    if row == 1:
+    if row == 1 and i < SHORT:
+        short_products(n, i, x, x_start, weights, W, biases[b], floor, out, start)
+    elif row == 1:
         scalar_products(n, i, x, x_start, weights, W, biases[b], floor, out, start)
     else:
         multiply(n, o, i, out, start, row, biases, b, x, x_start, x_row, ONE, weights, W, row, floor)
@@ -43,6 +46,16 @@ def scalar_products(n, i, x, x_start, weights, W, b, floor, out, start):
         for k in range(i):
             total += x_r[k] * w[k]
         total += b
+        out[start + r] = floor if total < floor else total
+
+
+@njit(cache=True)
+def short_products(n, i, x, x_start, weights, W, b, floor, out, start):
+    # So few products are added up sooner one after the other than on a vector.
+    for r in range(n):
+        total = b
+        for k in range(i):
+            total += x[x_start + r * i + k] * weights[W + k]
         out[start + r] = floor if total < floor else total
 
 
@@ -68,7 +81,12 @@ def dense_backward_W(x, dz, out=None):
 @njit(cache=True)
 def block_backward_W(n, i, o, x, x_start, x_row, dz, dz_start, dz_row, zeros, out):
     """The gradient by a block (i, o) of W, from the columns of x and dz that begin at their starts; ``out`` is flat."""
-    if dz_row == 1:
+    if n == 1:
+        for k in range(i):
+            x_k, out_k, dz_1 = x[x_start + k], vector(out, k * o, o), vector(dz, dz_start, o)
+            for u in range(o):
+                out_k[u] = x_k * dz_1[u]
+    elif dz_row == 1:
         product(ONE, i, n, out, ZERO, i, zeros, dz, dz_start, ONE, ONE, x, x_start, x_row)
     else:
         product(i, o, n, out, ZERO, o, zeros, x, x_start, ONE, x_row, dz, dz_start, dz_row)

@@ -1,7 +1,10 @@
 """A whole model forward in Numba: one compiled call runs every operation on every row, and adds up loss and metrics."""
 
+import math
+
 import numpy as np
 
+from minidl import aligned
 from minidl import contract as c
 from minidl.contract import (
     ACTIVATION,
@@ -35,6 +38,8 @@ from minidl.engines.numba_engine.threads import take
 from minidl.engines.numba_engine.views import matrix, vector
 
 CHUNK = 240  # rows at a time: what a chunk's layers hand on stays in the cache, and its rows are whole tiles
+
+UNUSED = np.zeros((1, 1), np.int64)  # in the place of shares and counters where one thread has all rows
 
 # The compiled functions below run at every layer of every model from the same machine code: what differs is in the
 # table. ``work`` holds what each operation puts out, ``places[p]`` is where the output of operation p - 1 begins.
@@ -140,14 +145,17 @@ def predict_rows(table, numbers, parameters, X, work, places, out, chunk, shares
     """The output for each row of X, ``chunk`` rows at a time; each thread has a row of ``work`` to itself."""
     last, inputs, outputs = table.shape[0], X.shape[1], out.shape[1]
     X_, out_, work_ = X.reshape(-1), out.reshape(-1), work[thread]
-    job = take(counters, 0, shares, 0, thread, threads)
+    job = 0 if threads == 1 else take(counters, 0, shares, 0, thread, threads)
     while job >= 0:
         start = job * chunk
         rows = min(chunk, X.shape[0] - start)
         x = vector(X_, start * inputs, rows * inputs)
         forward(table, numbers, parameters, x, work_, places, 0, last, False, 0, 0, 0, rows)
         linear(matrix(work_, places[last], rows, outputs), matrix(out_, start * outputs, rows, outputs))
-        job = take(counters, 0, shares, 0, thread, threads)
+        if threads == 1:
+            job = job + 1 if start + rows < X.shape[0] else -1
+        else:
+            job = take(counters, 0, shares, 0, thread, threads)
 
 
 @njit(cache=True)
@@ -174,21 +182,23 @@ def predict(program, X, out=None):
     """The model's output for each row of X: (n, i) -> (n, o)."""
     rows = X.shape[0]
     out = np.empty((rows, program.outputs), X.dtype) if out is None else out
-    # To wake the others for one call takes four times as long as to meet those that are awake.
-    workers = min(threads.worth(2e9, program.parameters.size * rows), -(-rows // ROWS_OF_TILE))
-    parts = -(-rows // (CHUNK * workers)) * workers  # as many for each thread
-    chunk = rows if parts == 1 else -(-rows // (parts * ROWS_OF_TILE)) * ROWS_OF_TILE
-    plan = program.plans.get(chunk)
+    plan = program.plans.get(rows)  # one row is not to wait for what only many rows need
     if plan is None:
-        plan = program.plans[chunk] = places_for(program, chunk)
-    places, size = plan
-    work, counters = np.empty((workers, size), X.dtype), threads.counters(workers)
-    chunks = -(-rows // chunk)
-    shares = np.array([[chunks * t // workers for t in range(workers + 1)]])
+        workers = min(threads.worth(math.inf, program.parameters.size * rows), -(-rows // ROWS_OF_TILE))
+        parts = -(-rows // (CHUNK * workers)) * workers  # as many for each thread
+        whole = ROWS_OF_TILE if rows >= 8 * parts * ROWS_OF_TILE else 1  # few rows are dealt out evenly
+        chunk = -(-rows // (parts * whole)) * whole
+        plan = workers, chunk, -(-rows // chunk), *places_for(program, chunk)
+        if rows <= CHUNK:
+            program.plans[rows] = plan
+    workers, chunk, chunks, places, size = plan
     table, numbers, parameters = program.table, program.numbers, program.parameters
-    if workers == 1:  # one row is not to wait for what only many rows need
-        predict_rows(table, numbers, parameters, X, work, places, out, chunk, shares, counters, 0, 1)
+    if workers == 1:
+        work = np.empty((1, size), X.dtype)
+        predict_rows(table, numbers, parameters, X, work, places, out, chunk, UNUSED, UNUSED[0], 0, 1)
         return out
+    work, counters = aligned.zeros((workers, size), X.dtype), threads.counters(workers)
+    shares = np.array([[chunks * t // workers for t in range(workers + 1)]])
 
     def share(thread, threads):
         predict_rows(table, numbers, parameters, X, work, places, out, chunk, shares, counters, thread, threads)

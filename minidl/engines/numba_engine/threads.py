@@ -23,7 +23,7 @@ from numba.extending import intrinsic
 
 from minidl.engines.numba_engine.cache import njit
 
-PAYS = 3e5  # multiply-adds between two meetings below which they cost more than the other threads bring
+PAYS = 1e6  # multiply-adds between two meetings below which they cost more than the other threads bring
 PAYS_TO_WAKE = 8e6  # multiply-adds of a call below which waking the other threads costs more
 SPINS = 2000  # looks at the counter before a waiting thread offers its processor to others
 LINE = 16  # numbers between two counters, so that they lie in different cache lines
