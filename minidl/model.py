@@ -8,8 +8,8 @@ from os import PathLike
 
 import numpy as np
 
-from minidl import callbacks as callbacks_
 from minidl import aligned, checks, evaluation, losses, optimizers, seeds, training
+from minidl import callbacks as callbacks_
 from minidl import contract as c
 from minidl.data.schema import Schema, arrange, schema_of
 from minidl.data.tables import Table

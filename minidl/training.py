@@ -71,7 +71,7 @@ def train(
 
 
 def ranges(model, trainer, orders: np.ndarray, batch_size: int, length: int, calls: CallbackList, sums: np.ndarray):
-    """One epoch or several alike, ``length`` batches at a time, added up in ``sums``: after each range the rows done."""
+    """One epoch, or several in one, ``length`` batches at a time, added up in ``sums``; the rows done after each."""
     watched = calls.every_batch["train"]
     if model.stop_training:  # set before the epoch: as in Keras, one batch is trained before it is looked at
         length = 1

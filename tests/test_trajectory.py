@@ -79,7 +79,7 @@ def test_any_number_of_threads_gives_the_same_bits(batch_size, activation, norma
     results = []
     for count in (1, 2, 3, 8):
         always(monkeypatch, threads, count)
-        model = network("numba", 301, 203, activation=activation, normalized=normalized, dropout=0.25)
+        model = network("numba", 301, 233, activation=activation, normalized=normalized, dropout=0.25)
         model.fit(X, y, batch_size=batch_size, epochs=2, verbose=0)
         results.append([model.predict(X), model.predict(X[:3]), *model.get_weights()])
         by_units = (model._program.plans["train"][1].jobs[:, 0] == plan.UNITS).sum()

@@ -9,15 +9,20 @@ multiply-add takes four or five cycles until its result is there, so a tile need
 What is fused. D is the bias, the same for each row, or zeros; the floor is 0 where a ReLU follows, else -infinity. So
 neither takes a pass over memory of its own.
 
-Why blocks. The piece of B that a column of tiles reads is DEPTH rows by two vectors, small enough for the first cache,
-where it stays while the tiles below read it again.
+Why blocks. DEPTH rows of B, GROUP vectors wide, stay in the second cache while all rows of A go past them. A tile's
+piece of A stays in the first, where each two vectors of the group need it again.
+
+Packing. Where rows are long, above all where their length is a power of two, the lines that a tile needs fall on the
+same few places of a cache and drive each other out. So the piece of A is copied next to each other first, and where
+many rows of A will read them, the rows of B in the group. With rows of 256 or 784 numbers neither is worth much: the
+tiles run at 97% of the processor's peak as things are. What is always copied is the transposed W of dX = dZ W': see
+``transpose``.
 
 Ragged edges. Rows that are left over go into lower tiles. Columns that are left over, fewer than a vector has numbers,
-are loaded and stored through a mask. A product of few rows goes through tiles that are wider instead of higher.
+are loaded and stored through a mask, and half a vector where that holds them.
 
-No packing. Libraries copy B into panels first, so that a tile reads one stretch of memory. Measured here it did not
-pay: with rows of 256 numbers the tiles run at 97% of the processor's peak as they are, and W changes at every step of
-a training. What is copied is the transposed W of dX = dZ W': see ``transpose``.
+Few rows. One to three rows are limited by how fast B can be read, not by arithmetic. B is read as it lies in memory,
+row after row: for one row with all its sums in registers, for wider ones some rows of B at a time.
 """
 
 import numpy as np
@@ -34,8 +39,15 @@ from minidl.engines.numba_engine.views import vector
 VECTOR_BYTES, FUSED = host().vector_bytes, host().fused
 ROWS = 12 if host().registers == 32 else 6 if FUSED else 4  # of the highest tile: with B and A it fills the registers
 DEPTH = 256  # steps at a time
-GROUP = 32
-STRIDE = 8
+GROUP = 32  # vectors of columns at a time
+ROOM = DEPTH + 16  # from one row of a packed piece to the next: no power of two
+PACKS = 8  # vectors of columns from which on packing A pays
+MANY, LONG = 128, 512  # rows of A, and columns of B, from which on packing B pays
+WIDE = host().registers // 2  # vectors of a tile of one row
+STRIDE = 8 if host().registers == 32 else 4  # steps at a time for few rows
+
+
+ONE = np.int64(1)
 
 
 class Vectors:
@@ -99,64 +111,89 @@ class Vectors:
         return self.builder.call(fma, [a, b, c])
 
 
-def make_tile(rows: int, vectors: int, masked: bool = False, half: bool = False):
-    """The intrinsic that computes a tile of C, ``rows`` rows by ``vectors`` vectors, or by half a vector.
+def make_band(rows: int, *widths: int):
+    """The intrinsic that computes a band of C, ``rows`` rows high, in tiles of so many vectors, the widest first.
 
-    Its arguments are flat arrays with the place where the tile begins and the distance of its rows: C; D; A, with the
+    Its arguments are flat arrays with the place where the band begins and the distance of its rows: C; D; A, with the
     distance of its rows and of its columns, so that a transposed matrix serves as well; B; how many steps to take; how
-    many columns there are, which counts where the tile is ``masked``; and the floor.
+    many columns there are; and the floor.
     """
 
     @intrinsic
-    def tile(
-        typing_context, C, c_start, c_row, D, d_start, d_row, A, a_start, a_row, a_column, B, b_start, b_row, depth,
-        columns, floor,
+    def band(
+        typing_context, C, c_start, c_row, D, d_start, d_row, A, a_start, a_row, a_column, B, b_start, b_row, b_column,
+        depth, columns, floor,
     ):  # fmt: skip
         size = types.int64
         places = (C, size, size, D, size, size, A, size, size, size, B, size, size)
-        signature = types.none(*places, size, size, C.dtype)
+        signature = types.none(*places, size, size, size, C.dtype)
 
         def emit(context, builder, signature, arguments):
             c, c_begin, c_step, d, d_begin, d_step, a, a_begin, a_step, a_next, b, b_begin, b_step = arguments[:13]
-            steps, width, floor = arguments[13:]
-            v = Vectors(context, builder, C.dtype, VECTOR_BYTES // 2 if half else VECTOR_BYTES)
-            c, d, a, b = (v.data(kind, array) for kind, array in ((C, c), (D, d), (A, a), (B, b)))
-            count, mask, floor = ir.IntType(64), v.mask(width) if masked else None, v.spread(floor)
+            b_next, steps, columns, lowest = arguments[13:]
+            vector, half = (Vectors(context, builder, C.dtype, size) for size in (VECTOR_BYTES, VECTOR_BYTES // 2))
+            c, d, a, b = (vector.data(kind, array) for kind, array in ((C, c), (D, d), (A, a), (B, b)))
+            count = ir.IntType(64)
 
-            def pieces(start):
-                return [builder.add(start, count(piece * v.lanes)) for piece in range(vectors)]
+            def tile(v, u, vectors, mask=None):
+                """The sums of ``vectors`` vectors of columns, which begin at the column u."""
+                floor = v.spread(lowest)
 
-            def place(begin, step, row):
-                return builder.add(begin, builder.mul(step, count(row)))
+                def pieces(begin, step, times, at=u):
+                    start = builder.add(builder.add(begin, at), builder.mul(step, times))
+                    return [builder.add(start, count(piece * v.lanes)) for piece in range(vectors)]
 
-            starts = [[v.load(d, at, mask) for at in pieces(place(d_begin, d_step, row))] for row in range(rows)]
-            before, loop, after = builder.block, builder.append_basic_block("steps"), builder.append_basic_block("done")
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            k = builder.phi(count)
-            sums = [[builder.phi(v.type) for _ in range(vectors)] for _ in range(rows)]
-            b_now = [v.load(b, at, mask) for at in pieces(builder.add(b_begin, builder.mul(k, b_step)))]
-            a_place = builder.add(a_begin, builder.mul(k, a_next))
-            new = []
-            for row in range(rows):
-                spread = v.spread(builder.load(builder.gep(a, [place(a_place, a_step, row)])))
-                new.append([v.multiply_add(spread, b_now[p], sums[row][p]) for p in range(vectors)])
-            next_k = builder.add(k, count(1))
-            for phi, first, then in [(k, count(0), next_k)] + [
-                (sums[row][p], starts[row][p], new[row][p]) for row in range(rows) for p in range(vectors)
-            ]:
-                phi.add_incoming(first, before)
-                phi.add_incoming(then, loop)
-            builder.cbranch(builder.icmp_signed("<", next_k, steps), loop, after)
-            builder.position_at_end(after)
-            for row in range(rows):
-                for value, at in zip(new[row], pieces(place(c_begin, c_step, row)), strict=True):
-                    v.store(v.at_least(value, floor), c, at, mask)
+                starts = [[v.load(d, at, mask) for at in pieces(d_begin, d_step, count(row))] for row in range(rows)]
+                before, loop, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
+                builder.branch(loop)
+                builder.position_at_end(loop)
+                k = builder.phi(count)
+                sums = [[builder.phi(v.type) for _ in range(vectors)] for _ in range(rows)]
+                b_now = [v.load(b, at, mask) for at in pieces(b_begin, b_step, k, builder.mul(u, b_next))]
+                a_now = builder.add(a_begin, builder.mul(k, a_next))
+                new = []
+                for row in range(rows):
+                    at = builder.add(a_now, builder.mul(a_step, count(row)))
+                    spread = v.spread(builder.load(builder.gep(a, [at])))
+                    new.append([v.multiply_add(spread, b_now[p], sums[row][p]) for p in range(vectors)])
+                next_k = builder.add(k, count(1))
+                for phi, first, then in [(k, count(0), next_k)] + [
+                    (sums[row][p], starts[row][p], new[row][p]) for row in range(rows) for p in range(vectors)
+                ]:
+                    phi.add_incoming(first, before)
+                    phi.add_incoming(then, loop)
+                builder.cbranch(builder.icmp_signed("<", next_k, steps), loop, after)
+                builder.position_at_end(after)
+                for row in range(rows):
+                    for value, at in zip(new[row], pieces(c_begin, c_step, count(row)), strict=True):
+                        v.store(v.at_least(value, floor), c, at, mask)
+
+            def along(u, stop, v, vectors, masked=False):
+                """Tile after tile from the column u on, while at least ``stop`` columns are left; the next column."""
+                before, look, work, after = (builder.block, *(builder.append_basic_block() for _ in range(3)))
+                builder.branch(look)
+                builder.position_at_end(look)
+                at = builder.phi(count)
+                at.add_incoming(u, before)
+                left = builder.sub(columns, at)
+                builder.cbranch(builder.icmp_signed(">=", left, count(stop)), work, after)
+                builder.position_at_end(work)
+                tile(v, at, vectors, v.mask(left) if masked else None)
+                at.add_incoming(builder.add(at, count(vectors * v.lanes)), builder.block)
+                builder.branch(look)
+                builder.position_at_end(after)
+                return at
+
+            u = count(0)
+            for width in widths:
+                u = along(u, width * vector.lanes, vector, width)
+            u = along(u, half.lanes + 1, vector, 1, masked=True)
+            along(u, 1, half, 1, masked=True)
             return context.get_dummy_value()
 
         return signature, emit
 
-    return tile
+    return band
 
 
 def make_rows(rows: int, steps: int):
@@ -212,21 +249,15 @@ def make_rows(rows: int, steps: int):
     return run
 
 
-tile_full, tile_full_last = make_tile(ROWS, 2), make_tile(ROWS, 1, masked=True)
-tile_four, tile_four_last = make_tile(4, 2), make_tile(4, 1, masked=True)
-tile_full_half, tile_four_half = make_tile(ROWS, 1, masked=True, half=True), make_tile(4, 1, masked=True, half=True)
-WIDE = host().registers // 2  # vectors of a tile of one row
-one_wide, one_half, one_last = make_tile(1, WIDE), make_tile(1, WIDE // 2), make_tile(1, 1, masked=True)
+full_band, band_of_four, band_of_one = make_band(ROWS, 2), make_band(4, 2), make_band(1, WIDE, WIDE // 2)
 one_row, one_row_last = make_rows(1, STRIDE), make_rows(1, 1)
 two_rows, two_rows_last = make_rows(2, STRIDE), make_rows(2, 1)
 three_rows, three_rows_last = make_rows(3, STRIDE), make_rows(3, 1)
 
 
-ROOM = DEPTH + 16
-PACK = True
-
 @intrinsic
-def stack_array(typing_context, like):
+def room_for_a_tile(typing_context, like):
+    """An array on the stack for a tile's piece of A."""
     kind = types.Array(like.dtype, 1, "C")
 
     def emit(context, builder, signature, arguments):
@@ -237,10 +268,25 @@ def stack_array(typing_context, like):
         view = context.make_array(kind)(context, builder)
         size = context.get_constant(types.intp, ROWS * ROOM)
         item = context.get_constant(types.intp, context.get_abi_sizeof(scalar))
-        populate_array(view, builder.bitcast(data, scalar.as_pointer()), cgutils.pack_array(builder, [size]), cgutils.pack_array(builder, [item]), item, None)
+        populate_array(
+            view, builder.bitcast(data, scalar.as_pointer()), cgutils.pack_array(builder, [size]),
+            cgutils.pack_array(builder, [item]), item, None,
+        )  # fmt: skip
         return view._getvalue()
 
     return kind(like), emit
+
+
+@njit(cache=True)
+def pack_columns(d, o, B, start, row, panels):
+    """Copy columns of B two vectors at a time, the rows of each pair next to each other."""
+    pair = 2 * VECTOR_BYTES // B.itemsize
+    for u in range(0, o, pair):
+        width = min(pair, o - u)
+        for k in range(d):
+            source, target = vector(B, start + k * row + u, width), vector(panels, u * d + k * pair, width)
+            for e in range(width):
+                target[e] = source[e]
 
 
 @njit(cache=True)
@@ -255,67 +301,43 @@ def multiply(m, o, d, C, c_start, c_row, D, d_start, A, a_start, a_row, a_column
     C, D, A, B = vector(C, 0, C.size), vector(D, 0, D.size), vector(A, 0, A.size), vector(B, 0, B.size)
     lanes, none = VECTOR_BYTES // C.itemsize, C.dtype.type(-np.inf)
     in_tiles = m - m % ROWS % 4
-    packed = stack_array(C)
+    packed = room_for_a_tile(C)
+    packs_B = m >= MANY and b_row >= LONG
+    panels = np.empty(DEPTH * GROUP * lanes, C.dtype) if packs_B else packed
     given, given_start, given_row = D, d_start, np.int64(0)  # what the tiles begin with
     k = 0
     while k < d:
         steps, a_k, b_k = min(DEPTH, d - k), a_start + k * a_column, b_start + k * b_row
         low = floor if k + steps == d else none
-        group = 0
-        while group < o and in_tiles:
-            end = min(group + GROUP * lanes, o)
-            r = 0
+        u = 0
+        while u < o and in_tiles:
+            width, r = min(GROUP * lanes, o - u), 0
+            w, w_at, w_row, w_column = B, b_k + u, b_row, ONE
+            if packs_B:
+                pack_columns(steps, width, B, w_at, b_row, panels)
+                w, w_at, w_row, w_column = panels, 0, 2 * lanes, steps
             while r < in_tiles:
                 high = in_tiles - r >= ROWS
-                rows = ROWS if high else 4
-                a_at, u, a, row, column = a_k + r * a_row, group, A, a_row, a_column
-                if PACK and a_column == 1 and end - group >= 8 * lanes:
+                rows, a, a_at, row, column = ROWS if high else 4, A, a_k + r * a_row, a_row, a_column
+                if a_column == 1 and width >= PACKS * lanes:
                     for q in range(rows):
                         source, target = vector(A, a_at + q * a_row, steps), vector(packed, q * ROOM, steps)
                         for s in range(steps):
                             target[s] = source[s]
-                    a_at, a, row = 0, packed, ROOM
-                while u < end:
-                    left = end - u
-                    c_at, d_at, b_at = c_start + r * c_row + u, given_start + r * given_row + u, b_k + u
-                    if left >= 2 * lanes:
-                        if high:
-                            tile_full(
-                                C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, B, b_at, b_row,
-                                steps, left, low,
-                            )
-                        else:
-                            tile_four(
-                                C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, B, b_at, b_row,
-                                steps, left, low,
-                            )
-                        u += 2 * lanes
-                    elif left > lanes // 2:
-                        if high:
-                            tile_full_last(
-                                C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, B, b_at, b_row,
-                                steps, left, low,
-                            )
-                        else:
-                            tile_four_last(
-                                C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, B, b_at, b_row,
-                                steps, left, low,
-                            )
-                        u += lanes
-                    else:
-                        if high:
-                            tile_full_half(
-                                C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, B, b_at, b_row,
-                                steps, left, low,
-                            )
-                        else:
-                            tile_four_half(
-                                C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, B, b_at, b_row,
-                                steps, left, low,
-                            )
-                        u += lanes // 2
+                    a, a_at, row = packed, 0, ROOM
+                c_at, d_at = c_start + r * c_row + u, given_start + r * given_row + u
+                if high:
+                    full_band(
+                        C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, w, w_at, w_row, w_column, steps,
+                        width, low,
+                    )
+                else:
+                    band_of_four(
+                        C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, w, w_at, w_row, w_column, steps,
+                        width, low,
+                    )
                 r += rows
-            group = end
+            u += width
         if in_tiles < m:
             few_rows(
                 m - in_tiles, o, steps, C, c_start + in_tiles * c_row, c_row, given, given_start + in_tiles * given_row,
@@ -329,32 +351,15 @@ def multiply(m, o, d, C, c_start, c_row, D, d_start, A, a_start, a_row, a_column
 def few_rows(
     m, o, d, C, c_start, c_row, given, d_start, d_row, A, a_start, a_row, a_column, B, b_start, b_row, floor
 ):
-    """The rows left over where four do not go into them: B is read row by row, as it lies in memory."""
-    none, lanes, u = C.dtype.type(-np.inf), VECTOR_BYTES // C.itemsize, 0
-    if m == 1 and o <= 2 * WIDE * lanes:
-        while o - u >= WIDE * lanes:
-            one_wide(
-                C, c_start + u, c_row, given, d_start + u, d_row, A, a_start, a_row, a_column, B, b_start + u, b_row, d,
-                o, floor,
+    """One to three rows: in tiles where short, or where one row fits the registers; else some rows of B at a time."""
+    lanes, none, k = VECTOR_BYTES // C.itemsize, C.dtype.type(-np.inf), 0
+    if o <= 2 * lanes or (m == 1 and o <= 2 * WIDE * lanes):
+        for r in range(m):
+            band_of_one(
+                C, c_start + r * c_row, c_row, given, d_start + r * d_row, d_row, A, a_start + r * a_row, a_row,
+                a_column, B, b_start, b_row, ONE, d, o, floor,
             )
-            u += WIDE * lanes
-        if o - u >= WIDE // 2 * lanes:
-            one_half(
-                C, c_start + u, c_row, given, d_start + u, d_row, A, a_start, a_row, a_column, B, b_start + u, b_row, d,
-                o, floor,
-            )
-            u += WIDE // 2 * lanes
-    if o - u <= 2 * lanes:
-        while u < o:
-            for r in range(m):
-                one_last(
-                    C, c_start + r * c_row + u, c_row, given, d_start + r * d_row + u, d_row, A, a_start + r * a_row,
-                    a_row, a_column, B, b_start + u, b_row, d, o - u, floor,
-                )
-            u += lanes
         return
-    c_start, d_start, b_start, o = c_start + u, d_start + u, b_start + u, o - u
-    k = 0
     while k < d:
         stride = STRIDE if d - k >= STRIDE else 1
         a_at, b_at, low = a_start + k * a_column, b_start + k * b_row, floor if k + stride == d else none
@@ -367,12 +372,16 @@ def few_rows(
             if stride == STRIDE:
                 two_rows(C, c_start, c_row, given, d_start, d_row, A, a_at, a_row, a_column, B, b_at, b_row, o, low)
             else:
-                two_rows_last(C, c_start, c_row, given, d_start, d_row, A, a_at, a_row, a_column, B, b_at, b_row, o, low)
+                two_rows_last(
+                    C, c_start, c_row, given, d_start, d_row, A, a_at, a_row, a_column, B, b_at, b_row, o, low
+                )
         else:
             if stride == STRIDE:
                 three_rows(C, c_start, c_row, given, d_start, d_row, A, a_at, a_row, a_column, B, b_at, b_row, o, low)
             else:
-                three_rows_last(C, c_start, c_row, given, d_start, d_row, A, a_at, a_row, a_column, B, b_at, b_row, o, low)
+                three_rows_last(
+                    C, c_start, c_row, given, d_start, d_row, A, a_at, a_row, a_column, B, b_at, b_row, o, low
+                )
         given, d_start, d_row = C, c_start, c_row
         k += stride
 
@@ -412,7 +421,7 @@ def transpose_square(typing_context, source, start, step, target, target_start, 
 
 @njit(cache=True)
 def transpose(i, o, W, start, row, out, out_start, out_row):
-    """A block (i, o) of W becomes a block (o, i) of ``out``; both are flat, with a start and the distance of the rows."""
+    """A block (i, o) of W becomes a block (o, i) of ``out``; both flat, with a start and the distance of the rows."""
     lanes = VECTOR_BYTES // W.itemsize
     whole_k, whole_u = i - i % lanes, o - o % lanes
     for k in range(0, whole_k, lanes):

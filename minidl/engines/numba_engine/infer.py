@@ -5,7 +5,6 @@ import math
 import numpy as np
 
 from minidl import aligned
-from minidl import contract as c
 from minidl.contract import (
     ACTIVATION,
     AUC,
@@ -47,10 +46,13 @@ forward_activation, forward_loss, forward_metric = activations.forward, losses.f
 
 
 @njit(cache=True, inline="always")
-def forward(table, numbers, parameters, x, work, places, p, q, training, seed, step, first, rows):
-    """Run the operations p to q on ``rows`` rows from ``first`` on, each into its place in ``work``; x and it are flat."""
+def forward(table, numbers, parameters, x, work, places, begin, end, training, seed, step, first, rows):
+    """Run the operations ``begin`` to ``end`` on ``rows`` rows from ``first`` on, each into its place in ``work``.
+
+    x and ``work`` are flat and hold the whole batch.
+    """
     fused = False
-    for p in range(p, q):
+    for p in range(begin, end):
         if fused:  # the dense layer before has done it
             fused = False
             continue
@@ -60,7 +62,8 @@ def forward(table, numbers, parameters, x, work, places, p, q, training, seed, s
             fused = fuses(table, places, p)
             dense_units(table, parameters, x, work, places, p, first, rows, ZERO, outputs)
             continue
-        x_p = matrix(x, first * inputs, rows, inputs) if p == 0 else matrix(work, places[p] + first * inputs, rows, inputs)
+        source, at = (x, first * inputs) if p == 0 else (work, places[p] + first * inputs)
+        x_p = matrix(source, at, rows, inputs)
         y = matrix(work, places[p + 1] + first * outputs, rows, outputs)
         if kind == ACTIVATION:
             forward_activation(table[p, WHICH], x_p, y)
@@ -184,7 +187,7 @@ def predict(program, X, out=None):
     out = np.empty((rows, program.outputs), X.dtype) if out is None else out
     plan = program.plans.get(rows)  # one row is not to wait for what only many rows need
     if plan is None:
-        workers = min(threads.worth(math.inf, program.parameters.size * rows), -(-rows // ROWS_OF_TILE))
+        workers = min(threads.worth(math.inf, program.parameters.size * rows), rows)
         parts = -(-rows // (CHUNK * workers)) * workers  # as many for each thread
         whole = ROWS_OF_TILE if rows >= 8 * parts * ROWS_OF_TILE else 1  # few rows are dealt out evenly
         chunk = -(-rows // (parts * whole)) * whole

@@ -25,7 +25,7 @@ TOTALS = 5  # the loss and metrics of the batch
 MOST_ROWS = 64  # of a batch in one job: what its layers hand on stays in the cache
 BLOCK = 8192  # entries of a W in one job, about: its gradient stays in the first cache until the optimizer has read it
 LANES = 16  # rows of a W at a time: a block begins at a cache line, whatever the number of units
-LEAST = 16_384  # entries of a W that is worth parting by units
+LEAST = 65_536  # entries of a W that is worth parting by units
 
 
 class Plan:
@@ -92,8 +92,9 @@ class Plan:
         return dealt([(what, p, q, r, r + step, down_to, 0) for r in range(0, self.rows, step)], self.threads)
 
     def by_columns(self, what: int, p: int, columns: int):
-        """Two jobs for each thread, of whole panels."""
-        step = -(-columns // (2 * self.threads * self.panel)) * self.panel
+        """Two jobs for each thread, of whole panels; one where there are but few rows, which wide tiles serve best."""
+        jobs = self.threads if self.rows < 4 else 2 * self.threads
+        step = -(-columns // (jobs * self.panel)) * self.panel
         jobs = [(what, p, 0, 0, 0, left, min(left + step, columns)) for left in range(0, columns, step)]
         return dealt(jobs, self.threads)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import platform
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,6 +27,7 @@ from minidl.engines.numba_engine.cache import njit
 PAYS = 1e6  # multiply-adds between two meetings below which they cost more than the other threads bring
 PAYS_TO_WAKE = 8e6  # multiply-adds of a call below which waking the other threads costs more
 SPINS = 2000  # looks at the counter before a waiting thread offers its processor to others
+HAS_PAUSE = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
 LINE = 16  # numbers between two counters, so that they lie in different cache lines
 DONE, STEP, SHARES = 0, LINE, 2 * LINE  # places of counters; from SHARES on one for the share of each thread
 
@@ -138,6 +140,19 @@ def offer_processor(typing_context):
     return types.none(), emit
 
 
+@intrinsic
+def pause(typing_context):
+    """Let a moment pass: a processor that looks without pause takes from the one it shares a core with."""
+
+    def emit(context, builder, signature, arguments):
+        if HAS_PAUSE:
+            kind = ir.FunctionType(ir.VoidType(), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse2.pause"), [])
+        return context.get_dummy_value()
+
+    return types.none(), emit
+
+
 @njit(cache=True)
 def take(counters, base, shares, phase, thread, threads):
     """A job of this phase that nobody has taken yet, now this thread's; -1 where none is left.
@@ -170,5 +185,7 @@ def wait_until_done(counters, end):
     looks = 0
     while load_atomically(counters, DONE) < end:
         looks += 1
-        if looks > SPINS:
+        if looks < SPINS:
+            pause()
+        else:
             offer_processor()

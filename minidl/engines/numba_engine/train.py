@@ -41,7 +41,8 @@ from minidl.engines.numba_engine.dense import ONE, ZERO, block_backward_W, colum
 from minidl.engines.numba_engine.gemm import transpose
 from minidl.engines.numba_engine.infer import add_up, dense_units, forward, penalty, target
 from minidl.engines.numba_engine.normalization import normalization_backward
-from minidl.engines.numba_engine.plan import BACK, INPUTS as BACK_TO_INPUTS, MOVE, PASS, UNITS
+from minidl.engines.numba_engine.plan import BACK, MOVE, PASS, UNITS
+from minidl.engines.numba_engine.plan import INPUTS as BACK_TO_INPUTS
 from minidl.engines.numba_engine.regularization import dropout_backward, l1_backward, l2_backward
 from minidl.engines.numba_engine.subnormals import flush_subnormals, restore_subnormals
 from minidl.engines.numba_engine.threads import DONE, STEP, add_atomically, take, wait_until_done
@@ -84,8 +85,8 @@ class Trainer:
                 program.step, program.first_trainable, program.loss, program.loss_at, program.classes, program.metrics,
                 program.optimizer, program.optimizer_numbers, self.X, self.y, self.sample_weight, self.x, self.goal,
                 self.row_values, self.work, self.plan.places, self.slopes, self.plan.slope_places, self.turned,
-                self.plan.turned_places, self.zeros, self.own[thread], self.plan.jobs, self.plan.shares, sums, orders, start,
-                stop, self.batch_size, counters, thread, threads,
+                self.plan.turned_places, self.zeros, self.own[thread], self.plan.jobs, self.plan.shares, sums, orders,
+                start, stop, self.batch_size, counters, thread, threads,
             )  # fmt: skip
 
         turn_all(program.table, program.parameters, self.turned, self.plan.turned_places)
@@ -206,11 +207,11 @@ def pass_on(
 
 @njit(cache=True, inline="always")
 def back(
-    table, numbers, parameters, seed, step, work, places, slopes, slope_places, turned, turned_places, zeros, q, p,
-    first, rows,
+    table, numbers, parameters, seed, step, work, places, slopes, slope_places, turned, turned_places, zeros, end,
+    begin, first, rows,
 ):  # fmt: skip
-    """Some rows of a batch back through the operations q - 1 down to p."""
-    for p in range(q - 1, p - 1, -1):
+    """Some rows of a batch back through the operations ``end`` - 1 down to ``begin``."""
+    for p in range(end - 1, begin - 1, -1):
         kind, i, o = table[p, KIND], table[p, INPUTS], table[p, OUTPUTS]
         if kind == DENSE:
             inputs_back(table, slopes, slope_places, turned, turned_places, zeros, p, first, rows, ZERO, i)
