@@ -964,7 +964,7 @@ def test_a_forked_process_trains_although_its_parent_has_threads():
     code = (
         "import os, numpy as np, minidl\n"
         "from minidl.engines.numba_engine import threads\n"
-        "threads.PAYS, threads.PAYS_TO_WAKE, threads.available = 0, 0, lambda: 2\n"
+        "threads.for_training = threads.for_call = lambda *work: 2\n"
         "model = minidl.Sequential([minidl.Dense(1, input_shape=(6,))], seed=0)\n"
         "model.compile('adam', 'mse', engine='numba')\n"
         "X, y = np.ones((256, 6)), np.ones(256)\n"

@@ -11,7 +11,7 @@ BEFORE = """
 import threading
 import numpy as np, minidl
 from minidl.engines.numba_engine import threads, train
-threads.PAYS, threads.PAYS_TO_WAKE, threads.available = 0, 0, lambda: 3
+threads.for_training = threads.for_call = lambda *work: 3
 model = minidl.Sequential([minidl.Dense(1, input_shape=(6,))], seed=0)
 model.compile('adam', 'mse', engine='numba')
 X, y = np.ones((256, 6)), np.ones(256)

@@ -58,21 +58,17 @@ def test_dropout_penalties_weights_and_ragged_batches_alike(optimizer, loss):
 
 def always(monkeypatch, threads, count):
     """Let every call run on so many threads, whether it pays or not."""
-    monkeypatch.setattr(threads, "PAYS", 0)
-    monkeypatch.setattr(threads, "PAYS_TO_WAKE", 0)
-    monkeypatch.setattr(threads, "available", lambda: count)
+    monkeypatch.setattr(threads, "for_training", lambda *work: count)
+    monkeypatch.setattr(threads, "for_call", lambda *work: count)
 
 
 @pytest.mark.parametrize("batch_size", [333, 9])
 @pytest.mark.parametrize(("activation", "normalized"), [("relu", False), ("tanh", True)])
 def test_any_number_of_threads_gives_the_same_bits(batch_size, activation, normalized, monkeypatch):
-    """Batches of many rows are parted by rows, of few rows by units; both ways come out ragged.
-
-    Threads also outnumber cores and jobs.
-    """
+    """Also where a batch is parted into jobs that come out ragged, and where threads outnumber cores and jobs."""
     if "numba" not in RUNNING:
         pytest.skip(f"numba: {why_not('numba')}")
-    from minidl.engines.numba_engine import plan, threads
+    from minidl.engines.numba_engine import threads
 
     rng = np.random.default_rng(6)
     X, y = rng.normal(size=(700, 71)).astype(np.float32), rng.integers(2, size=700)
@@ -82,8 +78,7 @@ def test_any_number_of_threads_gives_the_same_bits(batch_size, activation, norma
         model = network("numba", 301, 233, activation=activation, normalized=normalized, dropout=0.25)
         model.fit(X, y, batch_size=batch_size, epochs=2, verbose=0)
         results.append([model.predict(X), model.predict(X[:3]), *model.get_weights()])
-        by_units = (model._program.plans["train"][1].jobs[:, 0] == plan.UNITS).sum()
-        assert (by_units > 0) == (batch_size == 9 and count > 1)
+        assert model._program.plans["train"][1].threads == count
     for other in results[1:]:
         for found, expected in zip(other, results[0], strict=True):
             np.testing.assert_array_equal(found, expected)

@@ -20,22 +20,19 @@ def dense(x, W, b, out=None):
     out = np.empty((x.shape[0], W.shape[1]), x.dtype) if out is None else out
     n, (i, o) = x.shape[0], W.shape
     low = out.dtype.type(-np.inf)
-    part_above(n, o, i, out.reshape(-1), ZERO, o, b, x.reshape(-1), ZERO, i, W.reshape(-1), ZERO, ZERO, low)
+    dense_above(n, o, i, out.reshape(-1), ZERO, b, ZERO, x.reshape(-1), ZERO, W.reshape(-1), ZERO, low)
     return out
 
 
 @njit(cache=True)
-def part_above(n, o, i, out, start, row, biases, x, x_start, x_row, weights, W, b, floor):
-    """max(x W + b, floor) for some units of a layer of ``row``: with a floor of 0 a dense layer and its ReLU.
-
-    All are flat: W and b are where those of the first unit begin in ``weights`` and ``biases``.
-    """
-    if row == 1 and i < SHORT:
+def dense_above(n, o, i, out, start, biases, b, x, x_start, weights, W, floor):
+    """max(x W + b, floor): with a floor of 0 a dense layer and its ReLU. All are flat, with the place they begin at."""
+    if o == 1 and i < SHORT:
         short_products(n, i, x, x_start, weights, W, biases[b], floor, out, start)
-    elif row == 1:
+    elif o == 1:
         scalar_products(n, i, x, x_start, weights, W, biases[b], floor, out, start)
     else:
-        multiply(n, o, i, out, start, row, biases, b, x, x_start, x_row, ONE, weights, W, row, floor)
+        multiply(n, o, i, out, start, o, biases, b, x, x_start, i, ONE, weights, W, o, floor)
 
 
 @njit(cache=True, fastmath={"contract", "reassoc"})

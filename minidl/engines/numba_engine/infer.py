@@ -1,7 +1,5 @@
 """A whole model forward in Numba: one compiled call runs every operation on every row, and adds up loss and metrics."""
 
-import math
-
 import numpy as np
 
 from minidl import aligned
@@ -28,7 +26,7 @@ from minidl.contract import (
 from minidl.engines.numba_engine import activations, losses, metrics, threads
 from minidl.engines.numba_engine.activations import linear
 from minidl.engines.numba_engine.cache import njit
-from minidl.engines.numba_engine.dense import ZERO, part_above
+from minidl.engines.numba_engine.dense import dense_above
 from minidl.engines.numba_engine.gemm import ROWS as ROWS_OF_TILE
 from minidl.engines.numba_engine.normalization import normalization
 from minidl.engines.numba_engine.plan import places_for
@@ -46,26 +44,26 @@ forward_activation, forward_loss, forward_metric = activations.forward, losses.f
 
 
 @njit(cache=True, inline="always")
-def forward(table, numbers, parameters, x, work, places, begin, end, training, seed, step, first, rows):
-    """Run the operations ``begin`` to ``end`` on ``rows`` rows from ``first`` on, each into its place in ``work``.
+def forward(table, numbers, parameters, x, work, places, training, seed, step, first, rows):
+    """Run every operation on ``rows`` rows of x from ``first`` on, each into its place in ``work``.
 
     x and ``work`` are flat and hold the whole batch.
     """
     fused = False
-    for p in range(begin, end):
+    for p in range(table.shape[0]):
         if fused:  # the dense layer before has done it
             fused = False
             continue
         kind, start, second = table[p, KIND], table[p, FIRST], table[p, SECOND]
         inputs, outputs = table[p, INPUTS], table[p, OUTPUTS]
-        if kind == DENSE:
-            fused = fuses(table, places, p)
-            dense_units(table, parameters, x, work, places, p, first, rows, ZERO, outputs)
-            continue
         source, at = (x, first * inputs) if p == 0 else (work, places[p] + first * inputs)
-        x_p = matrix(source, at, rows, inputs)
-        y = matrix(work, places[p + 1] + first * outputs, rows, outputs)
-        if kind == ACTIVATION:
+        x_p, y_start = matrix(source, at, rows, inputs), places[p + 1] + first * outputs
+        y = matrix(work, y_start, rows, outputs)
+        if kind == DENSE:
+            fused = p + 1 < table.shape[0] and table[p + 1, WHICH] == RELU and places[p + 2] == places[p + 1]
+            floor = work.dtype.type(0) if fused else work.dtype.type(-np.inf)
+            dense_above(rows, outputs, inputs, work, y_start, parameters, second, source, at, parameters, start, floor)
+        elif kind == ACTIVATION:
             forward_activation(table[p, WHICH], x_p, y)
         elif kind == NORMALIZATION:
             normalization(x_p, vector(parameters, start, inputs), vector(parameters, second, inputs), y)
@@ -73,24 +71,6 @@ def forward(table, numbers, parameters, x, work, places, begin, end, training, s
             dropout(x_p, numbers[p, RATE], seed, step, table[p, WHICH], first * inputs, y)
         else:
             linear(x_p, y)
-
-
-@njit(cache=True, inline="always")
-def fuses(table, places, p):
-    """Whether the dense layer p does the ReLU behind it as well: only an activation writes where it reads."""
-    return p + 1 < table.shape[0] and table[p + 1, WHICH] == RELU and places[p + 2] == places[p + 1]
-
-
-@njit(cache=True, inline="always")
-def dense_units(table, parameters, x, work, places, p, first, rows, left, right):
-    """``rows`` rows from ``first`` on through the units ``left`` to ``right`` of the dense layer p."""
-    inputs, outputs, b = table[p, INPUTS], table[p, OUTPUTS], table[p, SECOND]
-    floor = work.dtype.type(0) if fuses(table, places, p) else work.dtype.type(-np.inf)
-    x_p, x_start = (x, first * inputs) if p == 0 else (work, places[p] + first * inputs)
-    part_above(
-        rows, right - left, inputs, work, places[p + 1] + first * outputs + left, outputs, parameters, x_p, x_start,
-        inputs, parameters, table[p, FIRST] + left, b + left, floor,
-    )  # fmt: skip
 
 
 @njit(cache=True, inline="always")
@@ -153,7 +133,7 @@ def predict_rows(table, numbers, parameters, X, work, places, out, chunk, shares
         start = job * chunk
         rows = min(chunk, X.shape[0] - start)
         x = vector(X_, start * inputs, rows * inputs)
-        forward(table, numbers, parameters, x, work_, places, 0, last, False, 0, 0, 0, rows)
+        forward(table, numbers, parameters, x, work_, places, False, 0, 0, 0, rows)
         linear(matrix(work_, places[last], rows, outputs), matrix(out_, start * outputs, rows, outputs))
         if threads == 1:
             job = job + 1 if start + rows < X.shape[0] else -1
@@ -174,7 +154,7 @@ def evaluate_rows(
         for r in range(rows.size):
             target(classes, y, rows[r], goal_now[r])
         x = vector(X_, start * inputs, rows.size * inputs)
-        forward(table, numbers, parameters, x, work, places, 0, last, False, 0, 0, 0, rows.size)
+        forward(table, numbers, parameters, x, work, places, False, 0, 0, 0, rows.size)
         given = matrix(work, places[loss_at], rows.size, outputs)
         p = matrix(work, places[last], rows.size, outputs)
         add_up(loss, chosen, goal_now, given, p, sample_weight, rows, row_values[: rows.size], sums)
@@ -187,7 +167,7 @@ def predict(program, X, out=None):
     out = np.empty((rows, program.outputs), X.dtype) if out is None else out
     plan = program.plans.get(rows)  # one row is not to wait for what only many rows need
     if plan is None:
-        workers = min(threads.worth(math.inf, program.parameters.size * rows), rows)
+        workers = min(threads.for_call(program.parameters.size * rows), rows)
         parts = -(-rows // (CHUNK * workers)) * workers  # as many for each thread
         whole = ROWS_OF_TILE if rows >= 8 * parts * ROWS_OF_TILE else 1  # few rows are dealt out evenly
         chunk = -(-rows // (parts * whole)) * whole

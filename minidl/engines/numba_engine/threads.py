@@ -9,10 +9,10 @@ keeps waiting takes none, and the others go on without it.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import platform
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numba
@@ -24,8 +24,11 @@ from numba.extending import intrinsic
 
 from minidl.engines.numba_engine.cache import njit
 
-PAYS = 1e6  # multiply-adds between two meetings below which they cost more than the other threads bring
-PAYS_TO_WAKE = 8e6  # multiply-adds of a call below which waking the other threads costs more
+PAYS = 1e6  # multiply-adds in a training step below which one thread alone is sooner done
+PAYS_TO_WAKE = 8e6  # multiply-adds in a call below which waking the other threads takes longer than they save
+NEAR_ROWS, FAR_ROWS = 8, 96  # of a batch, from which on the threads are worth it where they are near, and in any case
+CALLS, NEAR, WAKING = 400, 2e-7, 4e-5  # how often they call each other, and what that may take in seconds
+PATIENCE = 1_000_000  # looks for an answer
 SPINS = 2000  # looks at the counter before a waiting thread offers its processor to others
 HAS_PAUSE = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
 LINE = 16  # numbers between two counters, so that they lie in different cache lines
@@ -33,6 +36,7 @@ DONE, STEP, SHARES = 0, LINE, 2 * LINE  # places of counters; from SHARES on one
 
 _running = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
+_near = False, 0.0  # what was found out, and until when it holds
 
 
 def begin_anew():
@@ -50,9 +54,35 @@ def available() -> int:
     return numba.config.NUMBA_NUM_THREADS
 
 
-def worth(between: float, altogether: float = math.inf) -> int:
-    """How many threads are worth it for so many multiply-adds between two meetings, and so many in a call."""
-    return available() if between >= PAYS and altogether >= PAYS_TO_WAKE else 1
+def for_call(operations: float) -> int:
+    """How many threads are worth it for one call of so many multiply-adds."""
+    return available() if operations >= PAYS_TO_WAKE else 1
+
+
+def for_training(step: float, rows: int, epoch: float) -> int:
+    """How many threads are worth it for so many multiply-adds in a step of so many rows, and in an epoch.
+
+    At each step the threads hand each other the weights that they have moved. That takes as long for few rows as for
+    many, and several times longer where the processors share no cache, or are busy with something else.
+    """
+    if available() == 1 or epoch < PAYS_TO_WAKE or step < PAYS or rows < NEAR_ROWS:
+        return 1
+    return available() if rows >= FAR_ROWS or near() else 1
+
+
+def near() -> bool:
+    """Whether two threads are quick to answer each other; found out again where that is a second ago.
+
+    On a virtual machine the processors may be others by then.
+    """
+    global _near
+    if time.monotonic() > _near[1]:
+        with team(2) as run:
+            answers, begin = np.zeros(2 * LINE, np.int64), time.perf_counter()
+            run(lambda thread, threads: exchange(answers, thread, CALLS if threads > 1 else 0))
+            seconds = time.perf_counter() - begin
+        _near = bool(answers[0] == CALLS and seconds < CALLS * NEAR + WAKING), time.monotonic() + 1
+    return _near[0]
 
 
 def counters(threads: int) -> np.ndarray:
@@ -177,6 +207,23 @@ def take(counters, base, shares, phase, thread, threads):
             if swap_atomically(counters, place, at, job + 1):
                 return job - base
     return -1
+
+
+@njit(cache=True)
+def exchange(answers, thread, calls):
+    """Two threads call and answer each other so many times, unless one has to wait too long for the other."""
+    mine, other = thread * LINE, LINE - thread * LINE
+    for call in range(1, calls + 1):
+        if thread == 0:
+            add_atomically(answers, mine, 1)
+        looks = 0
+        while load_atomically(answers, other) < call:
+            looks += 1
+            if looks > PATIENCE:
+                add_atomically(answers, mine, 2 * calls)  # so that the other does not wait either
+                return
+        if thread > 0:
+            add_atomically(answers, mine, 1)
 
 
 @njit(cache=True)

@@ -1,8 +1,6 @@
 """Training a whole model in Numba: one compiled call runs many batches over the flat vector of parameters.
 
-A step is a table of jobs, made once (plan.py). The rows of the batch go forward through all layers, and the gradient of
-the loss back through them; then each job computes the gradient by a block of one W from the whole batch, and takes the
-optimizer's step there while it is still in the cache. So there is no vector of gradients.
+A step is a table of jobs, made once: plan.py says which they are.
 """
 
 import numpy as np
@@ -37,12 +35,11 @@ from minidl.contract import (
 )
 from minidl.engines.numba_engine import activations, losses, optimizers, plan, threads
 from minidl.engines.numba_engine.cache import njit
-from minidl.engines.numba_engine.dense import ONE, ZERO, block_backward_W, columns_backward_b, product
+from minidl.engines.numba_engine.dense import ONE, block_backward_W, columns_backward_b, product
 from minidl.engines.numba_engine.gemm import transpose
-from minidl.engines.numba_engine.infer import add_up, dense_units, forward, penalty, target
+from minidl.engines.numba_engine.infer import add_up, forward, penalty, target
 from minidl.engines.numba_engine.normalization import normalization_backward
-from minidl.engines.numba_engine.plan import BACK, MOVE, PASS, UNITS
-from minidl.engines.numba_engine.plan import INPUTS as BACK_TO_INPUTS
+from minidl.engines.numba_engine.plan import MOVE, PASS
 from minidl.engines.numba_engine.regularization import dropout_backward, l1_backward, l2_backward
 from minidl.engines.numba_engine.subnormals import flush_subnormals, restore_subnormals
 from minidl.engines.numba_engine.threads import DONE, STEP, add_atomically, take, wait_until_done
@@ -63,7 +60,7 @@ class Trainer:
         self.sample_weight = np.empty(0, X.dtype) if sample_weight is None else sample_weight
         rows = self.batch_size
         step = 3.0 * program.parameters.size * rows
-        self.threads = threads.worth(step, step / rows * len(X))
+        self.threads = threads.for_training(step, rows, step / rows * len(X))
         self.plan = plan.plan(program, rows, self.threads)
         # Nothing is allocated while batches run. All but ``own`` hold the whole batch.
         widest = int(program.table[:, [c.INPUTS, c.OUTPUTS]].max())
@@ -132,33 +129,20 @@ def run_batches(
             for phase in range(shares.shape[0]):
                 job = take(counters, base, shares, phase, thread, threads)
                 while job >= 0:
-                    what, p, q = jobs[job, 0], jobs[job, 1], jobs[job, 2]
-                    first, last, left, right = jobs[job, 3], jobs[job, 4], jobs[job, 5], jobs[job, 6]
+                    what, p, first, last = jobs[job, 0], jobs[job, 1], jobs[job, 2], jobs[job, 3]
                     if what == MOVE:
                         move(
                             table, numbers, parameters, theta, slots, step + 1, optimizer, optimizer_numbers, x, work,
                             places, slopes, slope_places, turned, turned_places, zeros, own, p, first, last, size,
                         )  # fmt: skip
                     elif what == PASS:
-                        if p == 0 and first == 0:
+                        if first == 0:
                             sums[epoch, LOSS] += size * penalty(table, numbers, parameters)
                         if first < size:
-                            pass_on(
-                                table, numbers, parameters, seed, step, loss, loss_at, classes, X, y, sample_weight, x,
-                                goal, work, places, slopes, slope_places, turned, turned_places, zeros,
-                                vector(batch, first, min(last, size) - first), p, q, first, left, size,
-                            )  # fmt: skip
-                    elif what == UNITS:
-                        dense_units(table, parameters, x, work, places, p, ZERO, size, left, right)
-                    elif what == BACK_TO_INPUTS:
-                        inputs_back(
-                            table, slopes, slope_places, turned, turned_places, zeros, p, ZERO, size, left, right
-                        )  # fmt: skip
-                    elif what == BACK:
-                        if first < size:
-                            back(
-                                table, numbers, parameters, seed, step, work, places, slopes, slope_places, turned,
-                                turned_places, zeros, p, q, first, min(last, size) - first,
+                            forward_and_back(
+                                table, numbers, parameters, seed, step, first_trainable, loss, loss_at, classes, X, y,
+                                sample_weight, x, goal, work, places, slopes, slope_places, turned, turned_places,
+                                zeros, vector(batch, first, min(last, size) - first), first, size,
                             )  # fmt: skip
                     else:
                         add_totals(
@@ -177,63 +161,37 @@ def run_batches(
 
 
 @njit(cache=True, inline="always")
-def pass_on(
-    table, numbers, parameters, seed, step, loss, loss_at, classes, X, y, sample_weight, x, goal, work, places,
-    slopes, slope_places, turned, turned_places, zeros, rows, p, q, first, down_to, batch_size,
+def forward_and_back(
+    table, numbers, parameters, seed, step, first_trainable, loss, loss_at, classes, X, y, sample_weight, x, goal,
+    work, places, slopes, slope_places, turned, turned_places, zeros, rows, first, batch_size,
 ):  # fmt: skip
-    """Some rows of a batch, which begin with its row ``first``, through the operations p to q.
-
-    After the last one the loss's gradient goes back through the operations down to ``down_to``.
-    """
-    if p == 0:
-        gather(classes, X, y, rows, table[0, INPUTS], table[table.shape[0] - 1, OUTPUTS], first, x, goal)
-    forward(table, numbers, parameters, x, work, places, p, q, True, seed, step, first, rows.size)
-    if q == table.shape[0]:
-        outputs = table[q - 1, OUTPUTS]
-        given = matrix(work, places[loss_at] + first * outputs, rows.size, outputs)
-        dz = matrix(slopes, slope_places[loss_at] + first * outputs, rows.size, outputs)
-        backward_loss(loss, matrix(goal, first * outputs, rows.size, outputs), given, dz)
-        one = dz.dtype.type(1)
-        for r in range(rows.size):
-            weight = sample_weight[rows[r]] if sample_weight.size > 0 else one
-            share = weight / dz.dtype.type(batch_size)
-            for u in range(outputs):
-                dz[r, u] *= share
-        back(
-            table, numbers, parameters, seed, step, work, places, slopes, slope_places, turned, turned_places, zeros,
-            loss_at, down_to, first, rows.size,
-        )  # fmt: skip
-
-
-@njit(cache=True, inline="always")
-def back(
-    table, numbers, parameters, seed, step, work, places, slopes, slope_places, turned, turned_places, zeros, end,
-    begin, first, rows,
-):  # fmt: skip
-    """Some rows of a batch back through the operations ``end`` - 1 down to ``begin``."""
-    for p in range(end - 1, begin - 1, -1):
+    """Some rows of a batch, which begin with its row ``first``: forward, and the loss's gradient back to each layer."""
+    outputs = table[table.shape[0] - 1, OUTPUTS]
+    gather(classes, X, y, rows, table[0, INPUTS], outputs, first, x, goal)
+    forward(table, numbers, parameters, x, work, places, True, seed, step, first, rows.size)
+    given = matrix(work, places[loss_at] + first * outputs, rows.size, outputs)
+    dz = matrix(slopes, slope_places[loss_at] + first * outputs, rows.size, outputs)
+    backward_loss(loss, matrix(goal, first * outputs, rows.size, outputs), given, dz)
+    one = dz.dtype.type(1)
+    for r in range(rows.size):
+        weight = sample_weight[rows[r]] if sample_weight.size > 0 else one
+        share = weight / dz.dtype.type(batch_size)
+        for u in range(outputs):
+            dz[r, u] *= share
+    for p in range(loss_at - 1, first_trainable, -1):
         kind, i, o = table[p, KIND], table[p, INPUTS], table[p, OUTPUTS]
+        dz_start, dx_start = slope_places[p + 1] + first * o, slope_places[p] + first * i
+        dz, dx = matrix(slopes, dz_start, rows.size, o), matrix(slopes, dx_start, rows.size, i)
         if kind == DENSE:
-            inputs_back(table, slopes, slope_places, turned, turned_places, zeros, p, first, rows, ZERO, i)
-            continue
-        dz = matrix(slopes, slope_places[p + 1] + first * o, rows, o)
-        dx = matrix(slopes, slope_places[p] + first * i, rows, i)
-        if kind == ACTIVATION:
-            backward_activation(table[p, WHICH], dz, matrix(work, places[p + 1] + first * o, rows, o), dx)
+            product(
+                rows.size, i, o, slopes, dx_start, i, zeros, slopes, dz_start, o, ONE, turned, turned_places[p], i
+            )  # fmt: skip
+        elif kind == ACTIVATION:
+            backward_activation(table[p, WHICH], dz, matrix(work, places[p + 1] + first * o, rows.size, o), dx)
         elif kind == NORMALIZATION:
             normalization_backward(dz, vector(parameters, table[p, SECOND], o), dx)
         else:
             dropout_backward(dz, numbers[p, RATE], seed, step, table[p, WHICH], first * o, dx)
-
-
-@njit(cache=True, inline="always")
-def inputs_back(table, slopes, slope_places, turned, turned_places, zeros, p, first, rows, left, right):
-    """Some rows back through the dense layer p, to its inputs ``left`` to ``right``."""
-    i, o = table[p, INPUTS], table[p, OUTPUTS]
-    product(
-        rows, right - left, o, slopes, slope_places[p] + first * i + left, i, zeros, slopes,
-        slope_places[p + 1] + first * o, o, ONE, turned, turned_places[p] + left, i,
-    )  # fmt: skip
 
 
 @njit(cache=True, inline="always")
