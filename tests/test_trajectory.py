@@ -65,20 +65,24 @@ def always(monkeypatch, threads, count):
 @pytest.mark.parametrize("batch_size", [333, 9])
 @pytest.mark.parametrize(("activation", "normalized"), [("relu", False), ("tanh", True)])
 def test_any_number_of_threads_gives_the_same_bits(batch_size, activation, normalized, monkeypatch):
-    """Also where a batch is parted into jobs that come out ragged, and where threads outnumber cores and jobs."""
+    """A batch of many rows is parted by rows, one of few by the units of the first layer as well; both come out ragged.
+
+    Threads also outnumber cores and jobs.
+    """
     if "numba" not in RUNNING:
         pytest.skip(f"numba: {why_not('numba')}")
-    from minidl.engines.numba_engine import threads
+    from minidl.engines.numba_engine import plan, threads
 
     rng = np.random.default_rng(6)
-    X, y = rng.normal(size=(700, 71)).astype(np.float32), rng.integers(2, size=700)
+    X, y = rng.normal(size=(700, 231)).astype(np.float32), rng.integers(2, size=700)
     results = []
     for count in (1, 2, 3, 8):
         always(monkeypatch, threads, count)
         model = network("numba", 301, 233, activation=activation, normalized=normalized, dropout=0.25)
         model.fit(X, y, batch_size=batch_size, epochs=2, verbose=0)
         results.append([model.predict(X), model.predict(X[:3]), *model.get_weights()])
-        assert model._program.plans["train"][1].threads == count
+        by_units = (model._program.plans["train"][1].jobs[:, 0] == plan.UNITS).any()
+        assert by_units == (batch_size == 9 and count > 1)
     for other in results[1:]:
         for found, expected in zip(other, results[0], strict=True):
             np.testing.assert_array_equal(found, expected)

@@ -20,19 +20,22 @@ def dense(x, W, b, out=None):
     out = np.empty((x.shape[0], W.shape[1]), x.dtype) if out is None else out
     n, (i, o) = x.shape[0], W.shape
     low = out.dtype.type(-np.inf)
-    dense_above(n, o, i, out.reshape(-1), ZERO, b, ZERO, x.reshape(-1), ZERO, W.reshape(-1), ZERO, low)
+    dense_above(n, o, o, i, out.reshape(-1), ZERO, b, ZERO, x.reshape(-1), ZERO, W.reshape(-1), ZERO, low)
     return out
 
 
-@njit(cache=True)
-def dense_above(n, o, i, out, start, biases, b, x, x_start, weights, W, floor):
-    """max(x W + b, floor): with a floor of 0 a dense layer and its ReLU. All are flat, with the place they begin at."""
-    if o == 1 and i < SHORT:
+@njit(cache=True, inline="always")
+def dense_above(n, o, units, i, out, start, biases, b, x, x_start, weights, W, floor):
+    """max(x W + b, floor) for o of a layer's ``units``: with a floor of 0 the layer and its ReLU.
+
+    All are flat, with the place they begin at.
+    """
+    if units == 1 and i < SHORT:
         short_products(n, i, x, x_start, weights, W, biases[b], floor, out, start)
-    elif o == 1:
+    elif units == 1:
         scalar_products(n, i, x, x_start, weights, W, biases[b], floor, out, start)
     else:
-        multiply(n, o, i, out, start, o, biases, b, x, x_start, i, ONE, weights, W, o, floor)
+        multiply(n, o, i, out, start, units, biases, b, x, x_start, i, ONE, weights, W, units, floor)
 
 
 @njit(cache=True, fastmath={"contract", "reassoc"})
@@ -75,7 +78,7 @@ def dense_backward_W(x, dz, out=None):
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def block_backward_W(n, i, o, x, x_start, x_row, dz, dz_start, dz_row, zeros, out):
     """The gradient by a block (i, o) of W, from the columns of x and dz that begin at their starts; ``out`` is flat."""
     if n == 1:
@@ -89,7 +92,7 @@ def block_backward_W(n, i, o, x, x_start, x_row, dz, dz_start, dz_row, zeros, ou
         product(i, o, n, out, ZERO, o, zeros, x, x_start, ONE, x_row, dz, dz_start, dz_row)
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def product(m, o, d, C, c_start, c_row, zeros, A, a_start, a_row, a_column, B, b_start, b_row):
     """C = A B, all as in ``multiply``; ``zeros`` are as many as B has columns, or more."""
     low = C.dtype.type(-np.inf)
@@ -103,7 +106,7 @@ def dense_backward_b(dz, out=None):
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def columns_backward_b(n, dz, start, row, out):
     """The gradient by some entries of b, from the columns of dz that begin at ``start``."""
     for u in range(out.size):

@@ -18,7 +18,6 @@ from minidl.contract import (
     NORMALIZATION,
     OUTPUTS,
     RATE,
-    RELU,
     ROWS,
     SECOND,
     WHICH,
@@ -29,6 +28,7 @@ from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.dense import dense_above
 from minidl.engines.numba_engine.gemm import ROWS as ROWS_OF_TILE
 from minidl.engines.numba_engine.normalization import normalization
+from minidl.engines.numba_engine.plan import fuses as fuses_by_table
 from minidl.engines.numba_engine.plan import places_for
 from minidl.engines.numba_engine.regularization import dropout, l1, l2
 from minidl.engines.numba_engine.threads import take
@@ -40,17 +40,18 @@ UNUSED = np.zeros((1, 1), np.int64)  # in the place of shares and counters where
 
 # The compiled functions below run at every layer of every model from the same machine code: what differs is in the
 # table. ``work`` holds what each operation puts out, ``places[p]`` is where the output of operation p - 1 begins.
+fuses = njit(cache=True)(fuses_by_table)
 forward_activation, forward_loss, forward_metric = activations.forward, losses.forward, metrics.forward
 
 
 @njit(cache=True, inline="always")
-def forward(table, numbers, parameters, x, work, places, training, seed, step, first, rows):
-    """Run every operation on ``rows`` rows of x from ``first`` on, each into its place in ``work``.
+def forward(table, numbers, parameters, x, work, places, begin, end, training, seed, step, first, rows):
+    """Run the operations ``begin`` to ``end`` on ``rows`` rows from ``first`` on, each into its place in ``work``.
 
     x and ``work`` are flat and hold the whole batch.
     """
     fused = False
-    for p in range(table.shape[0]):
+    for p in range(begin, end):
         if fused:  # the dense layer before has done it
             fused = False
             continue
@@ -60,9 +61,11 @@ def forward(table, numbers, parameters, x, work, places, training, seed, step, f
         x_p, y_start = matrix(source, at, rows, inputs), places[p + 1] + first * outputs
         y = matrix(work, y_start, rows, outputs)
         if kind == DENSE:
-            fused = p + 1 < table.shape[0] and table[p + 1, WHICH] == RELU and places[p + 2] == places[p + 1]
+            fused = fuses(table, places, p)
             floor = work.dtype.type(0) if fused else work.dtype.type(-np.inf)
-            dense_above(rows, outputs, inputs, work, y_start, parameters, second, source, at, parameters, start, floor)
+            dense_above(
+                rows, outputs, outputs, inputs, work, y_start, parameters, second, source, at, parameters, start, floor
+            )
         elif kind == ACTIVATION:
             forward_activation(table[p, WHICH], x_p, y)
         elif kind == NORMALIZATION:
@@ -71,6 +74,18 @@ def forward(table, numbers, parameters, x, work, places, training, seed, step, f
             dropout(x_p, numbers[p, RATE], seed, step, table[p, WHICH], first * inputs, y)
         else:
             linear(x_p, y)
+
+
+@njit(cache=True, inline="always")
+def units_forward(table, parameters, x, work, places, p, rows, first, last):
+    """``rows`` rows through the units ``first`` to ``last`` of the dense layer p."""
+    inputs, outputs, start = table[p, INPUTS], table[p, OUTPUTS], places[p + 1] + first
+    source, at = (x, 0) if p == 0 else (work, places[p])
+    floor = work.dtype.type(0) if fuses(table, places, p) else work.dtype.type(-np.inf)
+    dense_above(
+        rows, last - first, outputs, inputs, work, start, parameters, table[p, SECOND] + first, source, at, parameters,
+        table[p, FIRST] + first, floor,
+    )  # fmt: skip
 
 
 @njit(cache=True, inline="always")
@@ -133,7 +148,7 @@ def predict_rows(table, numbers, parameters, X, work, places, out, chunk, shares
         start = job * chunk
         rows = min(chunk, X.shape[0] - start)
         x = vector(X_, start * inputs, rows * inputs)
-        forward(table, numbers, parameters, x, work_, places, False, 0, 0, 0, rows)
+        forward(table, numbers, parameters, x, work_, places, 0, last, False, 0, 0, 0, rows)
         linear(matrix(work_, places[last], rows, outputs), matrix(out_, start * outputs, rows, outputs))
         if threads == 1:
             job = job + 1 if start + rows < X.shape[0] else -1
@@ -154,7 +169,7 @@ def evaluate_rows(
         for r in range(rows.size):
             target(classes, y, rows[r], goal_now[r])
         x = vector(X_, start * inputs, rows.size * inputs)
-        forward(table, numbers, parameters, x, work, places, False, 0, 0, 0, rows.size)
+        forward(table, numbers, parameters, x, work, places, 0, last, False, 0, 0, 0, rows.size)
         given = matrix(work, places[loss_at], rows.size, outputs)
         p = matrix(work, places[last], rows.size, outputs)
         add_up(loss, chosen, goal_now, given, p, sample_weight, rows, row_values[: rows.size], sums)

@@ -4,6 +4,10 @@ A step has two phases, between which the threads meet. In the first the batch is
 rows forward through all layers, and the gradient of the loss back through them. In the second the parameters are
 parted: each job computes the gradient by some rows of one W from the whole batch, and takes the optimizer's step there
 while it is still in the cache. So there is no vector of gradients.
+
+What one thread has moved, the others have to fetch. So where the first W is larger than what goes in and out there, the
+first phase is three: the batch is laid out, each thread takes all of its rows through some of the first layer's units,
+which need but a part of W, and the rows go on from there.
 """
 
 from __future__ import annotations
@@ -12,21 +16,24 @@ import numpy as np
 
 from minidl import aligned
 from minidl import contract as c
+from minidl.engines.numba_engine.gemm import VECTOR_BYTES
 
-# What a job does. Its numbers are: what, p, first, last.
-PASS = 0  # the rows first to last of the batch, forward and back
-MOVE = 1  # the rows first to last of the W of the dense layer p; the first ones bring the bias along
-TOTALS = 2  # the loss and metrics of the batch
+# What a job does. Its numbers are: what, p, q, first, last.
+PASS = 0  # the rows first to last of the batch through the operations p to q; after the last of all, the gradient back
+UNITS = 1  # the whole batch through the units first to last of the dense layer p
+MOVE = 2  # the rows first to last of the W of the dense layer p; the first ones bring the bias along
+TOTALS = 3  # the loss and metrics of the batch
 
 MOST_ROWS = 64  # of a batch in one job: what its layers hand on stays in the cache
 BLOCK = 8192  # entries of a W in one job, about: its gradient stays in the first cache until the optimizer has read it
 LANES = 16  # rows of a W at a time: a block begins at a cache line, whatever the number of units
+LEAST = 65_536  # entries of a W that is worth two more meetings
 
 
 class Plan:
     """The jobs of a step for batches of up to ``rows`` rows, and the places of what it computes.
 
-    jobs: int64 (jobs, 4). shares: int64 (2, threads + 1): thread t's jobs of a phase are shares[phase, t] to
+    jobs: int64 (jobs, 5). shares: int64 (phases, threads + 1): thread t's jobs of a phase are shares[phase, t] to
     shares[phase, t + 1].
     places, slope_places, turned_places: where each operation's output, the gradient by it, and the transposed W of each
     dense layer lie, in buffers of the three ``sizes``. largest_block: entries of the largest part of a W in one job.
@@ -38,19 +45,43 @@ class Plan:
         self.slope_places, slopes = slope_places_for(program, rows)
         self.turned_places, turned = turned_places_for(program)
         self.sizes = work, slopes, turned
-        phases = passes(rows, threads), moves(program, threads)
+        phases = [*self.passes(program, rows), moves(program, threads)]
         self.jobs = np.array([job for phase in phases for share in phase for job in share], dtype=np.int64)
         ends = np.cumsum([0, *(len(share) for phase in phases for share in phase)])
-        self.shares = np.array([ends[: threads + 1], ends[threads:]])
-        _, p, first, last = self.jobs[self.jobs[:, 0] == MOVE].T
+        self.shares = np.array([ends[at : at + threads + 1] for at in range(0, len(ends) - 1, threads)])
+        _, p, _, first, last = self.jobs[self.jobs[:, 0] == MOVE].T
         self.largest_block = int(((last - first) * program.table[p, c.OUTPUTS]).max(initial=0))
 
 
-def passes(rows: int, threads: int) -> list[list[tuple]]:
+    def passes(self, program, rows: int):
+        """The phases in which the batch goes through the operations."""
+        dense, last = program.table[:, c.KIND] == c.DENSE, len(program.table)
+        p = int(np.argmax(dense)) if dense.any() else last
+        inputs, outputs = (int(size) for size in program.table[p, [c.INPUTS, c.OUTPUTS]]) if p < last else (0, 0)
+        if self.threads > 1 and inputs * outputs > max(LEAST, 2 * rows * (inputs + outputs)):
+            yield rows_through(0, p, rows, self.threads)
+            yield units_of(p, outputs, 2 * VECTOR_BYTES // program.parameters.itemsize, self.threads)
+            yield rows_through(p + 2 if fuses(program.table, self.places, p) else p + 1, last, rows, self.threads)
+        else:
+            yield rows_through(0, last, rows, self.threads)
+
+
+def rows_through(p: int, q: int, rows: int, threads: int) -> list[list[tuple]]:
     """The batch in jobs of as many rows each, whole fours, for each thread."""
     parts = -(-rows // (MOST_ROWS * threads)) * threads
     step = -(-rows // (4 * parts)) * 4
-    return dealt([(PASS, 0, first, first + step) for first in range(0, rows, step)], threads)
+    return dealt([(PASS, p, q, first, first + step) for first in range(0, rows, step)], threads)
+
+
+def units_of(p: int, units: int, panel: int, threads: int) -> list[list[tuple]]:
+    """The units of the dense layer p in two jobs for each thread, of whole panels, as wide as a tile."""
+    step = -(-units // (2 * threads * panel)) * panel
+    return dealt([(UNITS, p, 0, first, min(first + step, units)) for first in range(0, units, step)], threads)
+
+
+def fuses(table: np.ndarray, places: np.ndarray, p: int) -> bool:
+    """Whether the dense layer p does the ReLU behind it as well: only an activation writes where it reads."""
+    return bool(p + 1 < len(table) and table[p + 1, c.WHICH] == c.RELU and places[p + 2] == places[p + 1])
 
 
 def moves(program, threads: int) -> list[list[tuple]]:
@@ -61,7 +92,7 @@ def moves(program, threads: int) -> list[list[tuple]]:
             blocks = blocks_of(p, int(row[c.INPUTS]), int(row[c.OUTPUTS]), threads)
             for share, jobs in zip(shares, dealt(blocks, threads), strict=True):
                 share += jobs
-    shares[-1].append((TOTALS, 0, 0, 0))
+    shares[-1].append((TOTALS, 0, 0, 0, 0))
     return shares
 
 
@@ -70,7 +101,7 @@ def blocks_of(p: int, inputs: int, outputs: int, threads: int) -> list[tuple]:
     share = -(-inputs // threads)
     least = LANES if share >= LANES else -(-share // 4) * 4
     high = min(max(1, BLOCK // (least * outputs)), -(-share // least)) * least
-    return [(MOVE, p, first, min(first + high, inputs)) for first in range(0, inputs, high)]
+    return [(MOVE, p, 0, first, min(first + high, inputs)) for first in range(0, inputs, high)]
 
 
 def dealt(jobs: list, threads: int) -> list[list]:

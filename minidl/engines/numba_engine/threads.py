@@ -26,7 +26,7 @@ from minidl.engines.numba_engine.cache import njit
 
 PAYS = 1e6  # multiply-adds in a training step below which one thread alone is sooner done
 PAYS_TO_WAKE = 8e6  # multiply-adds in a call below which waking the other threads takes longer than they save
-NEAR_ROWS, FAR_ROWS = 8, 96  # of a batch, from which on the threads are worth it where they are near, and in any case
+NEAR_ROWS, FAR_ROWS = 8, 24  # of a batch, from which on the threads are worth it where they are near, and in any case
 CALLS, NEAR, WAKING = 400, 2e-7, 4e-5  # how often they call each other, and what that may take in seconds
 PATIENCE = 1_000_000  # looks for an answer
 SPINS = 2000  # looks at the counter before a waiting thread offers its processor to others

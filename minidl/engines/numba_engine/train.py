@@ -37,9 +37,9 @@ from minidl.engines.numba_engine import activations, losses, optimizers, plan, t
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.dense import ONE, block_backward_W, columns_backward_b, product
 from minidl.engines.numba_engine.gemm import transpose
-from minidl.engines.numba_engine.infer import add_up, forward, penalty, target
+from minidl.engines.numba_engine.infer import add_up, forward, penalty, target, units_forward
 from minidl.engines.numba_engine.normalization import normalization_backward
-from minidl.engines.numba_engine.plan import MOVE, PASS
+from minidl.engines.numba_engine.plan import MOVE, PASS, UNITS
 from minidl.engines.numba_engine.regularization import dropout_backward, l1_backward, l2_backward
 from minidl.engines.numba_engine.subnormals import flush_subnormals, restore_subnormals
 from minidl.engines.numba_engine.threads import DONE, STEP, add_atomically, take, wait_until_done
@@ -129,21 +129,23 @@ def run_batches(
             for phase in range(shares.shape[0]):
                 job = take(counters, base, shares, phase, thread, threads)
                 while job >= 0:
-                    what, p, first, last = jobs[job, 0], jobs[job, 1], jobs[job, 2], jobs[job, 3]
+                    what, p, q, first, last = jobs[job, 0], jobs[job, 1], jobs[job, 2], jobs[job, 3], jobs[job, 4]
                     if what == MOVE:
                         move(
                             table, numbers, parameters, theta, slots, step + 1, optimizer, optimizer_numbers, x, work,
                             places, slopes, slope_places, turned, turned_places, zeros, own, p, first, last, size,
                         )  # fmt: skip
                     elif what == PASS:
-                        if first == 0:
+                        if first == 0 and p == 0:
                             sums[epoch, LOSS] += size * penalty(table, numbers, parameters)
                         if first < size:
                             forward_and_back(
                                 table, numbers, parameters, seed, step, first_trainable, loss, loss_at, classes, X, y,
                                 sample_weight, x, goal, work, places, slopes, slope_places, turned, turned_places,
-                                zeros, vector(batch, first, min(last, size) - first), first, size,
+                                zeros, vector(batch, first, min(last, size) - first), p, q, first, size,
                             )  # fmt: skip
+                    elif what == UNITS:
+                        units_forward(table, parameters, x, work, places, p, size, first, last)
                     else:
                         add_totals(
                             table, loss, loss_at, chosen, goal, work, places, sample_weight, batch, row_values,
@@ -163,12 +165,18 @@ def run_batches(
 @njit(cache=True, inline="always")
 def forward_and_back(
     table, numbers, parameters, seed, step, first_trainable, loss, loss_at, classes, X, y, sample_weight, x, goal,
-    work, places, slopes, slope_places, turned, turned_places, zeros, rows, first, batch_size,
+    work, places, slopes, slope_places, turned, turned_places, zeros, rows, p, q, first, batch_size,
 ):  # fmt: skip
-    """Some rows of a batch, which begin with its row ``first``: forward, and the loss's gradient back to each layer."""
+    """Some rows of a batch, which begin with its row ``first``, through the operations p to q.
+
+    After the last operation the loss's gradient goes back to each layer.
+    """
     outputs = table[table.shape[0] - 1, OUTPUTS]
-    gather(classes, X, y, rows, table[0, INPUTS], outputs, first, x, goal)
-    forward(table, numbers, parameters, x, work, places, True, seed, step, first, rows.size)
+    if p == 0:
+        gather(classes, X, y, rows, table[0, INPUTS], outputs, first, x, goal)
+    forward(table, numbers, parameters, x, work, places, p, q, True, seed, step, first, rows.size)
+    if q < table.shape[0]:
+        return
     given = matrix(work, places[loss_at] + first * outputs, rows.size, outputs)
     dz = matrix(slopes, slope_places[loss_at] + first * outputs, rows.size, outputs)
     backward_loss(loss, matrix(goal, first * outputs, rows.size, outputs), given, dz)
