@@ -976,6 +976,40 @@ def test_a_forked_process_trains_although_its_parent_has_threads():
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], timeout=60, check=True)
 
 
+@engines
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_epochs_that_nobody_watches_are_the_same_bits(engine, shuffle):
+    """Seven epochs in one call of the engine, or one by one because a callback looks on."""
+    alone, watched = network(engine), network(engine)
+    history = alone.fit(X, Y, batch_size=16, epochs=7, shuffle=shuffle, verbose=0)
+    other = watched.fit(X, Y, batch_size=16, epochs=7, shuffle=shuffle, verbose=0, callbacks=[Callback()])
+    assert bits(alone) == bits(watched)
+    assert history.history == other.history
+    assert history.epoch == other.epoch == list(range(7))
+    assert alone._program.step == watched._program.step == 7 * 4
+    again, once = alone.fit(X, Y, batch_size=16, verbose=0), watched.fit(X, Y, batch_size=16, verbose=0)
+    assert again.history == once.history  # the generators of the orders stand at the same place
+
+
+@engines
+def test_arrays_begin_at_cache_lines_and_the_gaps_stay_empty(engine):
+    model = network(engine)
+    model.fit(X, Y, epochs=3, verbose=0)
+    program = model._program
+    held = np.zeros(program.parameters.size, bool)
+    for start, size in zip(program.starts, program.sizes, strict=True):
+        held[start : start + size] = True
+    # 6 means, 6 variances | 48 + 8 | 40 + 5 | 5 + 1; of these all but the statistics learn
+    assert held.sum() == 119
+    assert program.trained == 107
+    assert program.packed().shape == (2, 107)
+    assert not program.parameters[~held].any()
+    assert not program.slots[:, ~held[: program.trainable]].any()
+    if engine != "cupy":
+        arrays = [array for layer in model.layers for array in (getattr(layer, name) for name in layer.arrays)]
+        assert all(array.ctypes.data % 64 == 0 for array in [*arrays, *program.slots])
+
+
 # --- evaluate --------------------------------------------------------------------------------------------------------
 
 

@@ -61,3 +61,35 @@ def test_nobody_waits_for_one_who_has_left(who):
     code = BEFORE + LEAVES[who] + AFTER
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines() == ["left", "alive"], done.stderr
+
+
+def test_two_threads_that_do_not_answer_are_not_waited_for():
+    """A thread that is alone gives up, and the other finds that out when it comes."""
+    import numpy as np
+
+    from minidl.engines.numba_engine import threads
+
+    answers = np.zeros(2 * threads.LINE, np.int64)
+    threads.exchange(answers, 0, 5)
+    assert answers[0] > 5
+    threads.exchange(answers, 1, 5)
+    assert answers[threads.LINE] == 5
+
+
+def test_threads_are_asked_how_near_they_are_once_a_second(monkeypatch):
+    from minidl.engines.numba_engine import threads
+
+    asked = []
+    monkeypatch.setattr(threads, "available", lambda: 2)
+    monkeypatch.setattr(threads, "_near", (False, 0.0))
+    monkeypatch.setattr(threads, "exchange", lambda answers, thread, calls: asked.append(thread))
+    work = threads.PAYS, threads.FAR_ROWS - 1, threads.PAYS_TO_WAKE
+    assert threads.for_training(*work) == 1  # nobody has answered
+    assert sorted(asked) == [0, 1]
+    assert threads.for_training(*work) == 1
+    assert len(asked) == 2
+    monkeypatch.setattr(threads, "_near", (True, float("inf")))
+    assert threads.for_training(*work) == 2
+    assert threads.for_training(threads.PAYS / 2, *work[1:]) == 1
+    assert threads.for_training(work[0], threads.NEAR_ROWS - 1, work[2]) == 1
+    assert threads.for_training(work[0], threads.FAR_ROWS, threads.PAYS_TO_WAKE / 2) == 1
