@@ -14,7 +14,7 @@ class Program:
     table: int64 (operations, 6) and numbers: float64 (operations, 3), the columns as named in contract.py.
     parameters: every weight in one vector of the dtype: ``theta`` (trainable) first, then the rest (frozen weights, the
         zero biases of layers without one, the statistics of normalizations). Each array begins at a cache line; what is
-        left of the line before it stays 0.
+        left of the line before it belongs to none.
     slots: (slots of the optimizer, theta.size), what the optimizer remembers; ``step`` counts its steps.
     loss, optimizer, metrics: codes; optimizer_numbers: float64 (6,). ``loss_at`` operations are done before the loss is
         taken: all of them, or all but the last activation where the loss is computed from logits.

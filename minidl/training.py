@@ -12,6 +12,7 @@ from minidl.evaluation import Rows, evaluate
 from minidl.interruption import Interruption
 from minidl.progress import Progress
 
+AROUND = 3e6  # operations that take about as long as what surrounds the arithmetic of a step
 RANGE = 2e9  # floating-point operations trained in one call of the engine: a small part of a second
 
 
@@ -26,7 +27,8 @@ def train(
     params = {"verbose": verbose, "epochs": epochs, "steps": math.ceil(rows / batch_size)}
     calls = CallbackList(callbacks if given else [*callbacks, history], model, params)
     trainer = engine.trainer(program, *data, batch_size)
-    length = 1 if calls.every_batch["train"] else max(1, int(RANGE / (6 * batch_size * program.parameters.size)))
+    step = 6 * batch_size * program.parameters.size + AROUND
+    length = 1 if calls.every_batch["train"] else max(1, int(RANGE / step))
     # Epochs that nobody looks at in between are trained in one call as well.
     watched = verbose or validation is not None or any(type(callback) is not History for callback in callbacks)
     together = 1 if watched else max(1, length // params["steps"])

@@ -191,3 +191,15 @@ def test_dropout_keeps_its_share(hosted):
     assert found.mean() == pytest.approx(1, abs=5 * np.sqrt(0.75 * 0.25 / 1e5) / 0.75)
     other = hosted.dropout(np.ones((500, 200)), 0.25, 1, 3, 3)
     assert ((found > 0) == (other > 0)).mean() == pytest.approx(0.75**2 + 0.25**2, abs=0.01)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_wide_products_of_many_rows(dtype):
+    """Where the Numba engine copies columns next to each other first, two vectors at a time, whatever is left over."""
+    if "numba" not in RUNNING:
+        pytest.skip(f"numba: {why_not('numba')}")
+    rng, engine, unit = np.random.default_rng(3), get_engine("numba"), 16 * np.finfo(dtype).eps / 2
+    for o in [*range(511, 546), 1023, 1040]:
+        x, W, b = (rng.normal(size=shape).astype(dtype) for shape in ((129, 270), (270, o), o))
+        exact = x.astype(float) @ W.astype(float) + b
+        assert np.max(np.abs(engine.dense(x, W, b) - exact) / (abs(x) @ abs(W) + abs(b))) <= unit

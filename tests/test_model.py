@@ -29,8 +29,9 @@ from minidl import (
     initializers,
     regularizers,
     seeds,
+    training,
 )
-from minidl.engines import ENGINES, why_not
+from minidl.engines import ENGINES, get_engine, why_not
 
 RUNNING = [name for name in ENGINES if not why_not(name)]
 engines = pytest.mark.parametrize("engine", RUNNING)
@@ -989,6 +990,25 @@ def test_epochs_that_nobody_watches_are_the_same_bits(engine, shuffle):
     assert alone._program.step == watched._program.step == 7 * 4
     again, once = alone.fit(X, Y, batch_size=16, verbose=0), watched.fit(X, Y, batch_size=16, verbose=0)
     assert again.history == once.history  # the generators of the orders stand at the same place
+
+
+@engines
+def test_a_call_of_the_engine_never_lasts_long(engine, monkeypatch):
+    """Ctrl-C is looked at between two calls: so many epochs are parted, however small each of them is."""
+    whole, parted, calls = network(engine), network(engine), []
+
+    class Counted(get_engine(engine).trainer):
+        def run(self, orders, start, stop):
+            calls.append(len(orders))
+            return super().run(orders, start, stop)
+
+    whole.fit(X, Y, batch_size=16, epochs=7, verbose=0)
+    monkeypatch.setattr(get_engine(engine), "trainer", Counted)
+    monkeypatch.setattr(training, "RANGE", 9.5 * training.AROUND)  # 9 steps, which are 2 epochs and one step
+    parted.fit(X, Y, batch_size=16, epochs=7, verbose=0)
+    assert calls == [2, 2, 2, 1]
+    assert bits(whole) == bits(parted)
+    assert training.AROUND * 2000 > 2e9  # so a call never has more than some hundred steps
 
 
 @engines

@@ -199,7 +199,7 @@ def make_band(rows: int, *widths: int):
 def make_rows(rows: int, steps: int):
     """The intrinsic that takes ``steps`` steps of the sums of a few whole rows of C, their numbers of A in registers.
 
-    Its arguments are those of a tile, but for the number of steps.
+    Its arguments are those of a band, but for the number of steps.
     """
 
     @intrinsic
@@ -279,13 +279,12 @@ def room_for_a_tile(typing_context, like):
 
 @njit(cache=True)
 def pack_columns(d, o, B, start, row, panels):
-    """Copy columns of B two vectors at a time, the rows of each pair next to each other."""
+    """Copy columns of B two vectors at a time, the rows of each pair next to each other; o is whole pairs."""
     pair = 2 * VECTOR_BYTES // B.itemsize
     for u in range(0, o, pair):
-        width = min(pair, o - u)
         for k in range(d):
-            source, target = vector(B, start + k * row + u, width), vector(panels, u * d + k * pair, width)
-            for e in range(width):
+            source, target = vector(B, start + k * row + u, pair), vector(panels, u * d + k * pair, pair)
+            for e in range(pair):
                 target[e] = source[e]
 
 
@@ -313,7 +312,8 @@ def multiply(m, o, d, C, c_start, c_row, D, d_start, A, a_start, a_row, a_column
         while u < o and in_tiles:
             width, r = min(GROUP * lanes, o - u), 0
             w, w_at, w_row, w_column = B, b_k + u, b_row, ONE
-            if packs_B:
+            if packs_B and width >= 2 * lanes:
+                width -= width % (2 * lanes)  # what is left over is read where it lies
                 pack_columns(steps, width, B, w_at, b_row, panels)
                 w, w_at, w_row, w_column = panels, 0, 2 * lanes, steps
             while r < in_tiles:

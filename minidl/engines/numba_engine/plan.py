@@ -52,7 +52,6 @@ class Plan:
         _, p, _, first, last = self.jobs[self.jobs[:, 0] == MOVE].T
         self.largest_block = int(((last - first) * program.table[p, c.OUTPUTS]).max(initial=0))
 
-
     def passes(self, program, rows: int):
         """The phases in which the batch goes through the operations."""
         dense, last = program.table[:, c.KIND] == c.DENSE, len(program.table)
@@ -112,9 +111,10 @@ def dealt(jobs: list, threads: int) -> list[list]:
 def plan(program, rows: int, threads: int) -> Plan:
     """The plan of this program, which is made anew only where it differs from the last one."""
     key = rows, threads, program.loss_at
-    if program.plans.get("train", (None,))[0] != key:
-        program.plans["train"] = key, Plan(program, rows, threads)
-    return program.plans["train"][1]
+    found = program.plans.get("train", (None, None))  # looked at once: another thread may put its own there
+    if found[0] != key:
+        found = program.plans["train"] = key, Plan(program, rows, threads)
+    return found[1]
 
 
 def places_for(program, rows: int):

@@ -9,6 +9,7 @@ keeps waiting takes none, and the others go on without it.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import platform
 import threading
@@ -77,11 +78,14 @@ def near() -> bool:
     """
     global _near
     if time.monotonic() > _near[1]:
+        best = math.inf
         with team(2) as run:
-            answers, begin = np.zeros(2 * LINE, np.int64), time.perf_counter()
-            run(lambda thread, threads: exchange(answers, thread, CALLS if threads > 1 else 0))
-            seconds = time.perf_counter() - begin
-        _near = bool(answers[0] == CALLS and seconds < CALLS * NEAR + WAKING), time.monotonic() + 1
+            for _ in range(3):  # the first time the other thread may have to be started, or the code to be loaded
+                answers, begin = np.zeros(2 * LINE, np.int64), time.perf_counter()
+                run(lambda thread, threads, answers=answers: exchange(answers, thread, CALLS if threads > 1 else 0))
+                if answers[0] == CALLS:
+                    best = min(best, time.perf_counter() - begin)
+        _near = best < CALLS * NEAR + WAKING, time.monotonic() + 1
     return _near[0]
 
 
