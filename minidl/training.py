@@ -30,8 +30,8 @@ def train(
     step = 6 * batch_size * program.parameters.size + AROUND
     length = 1 if calls.every_batch["train"] else max(1, int(RANGE / step))
     # Epochs that nobody looks at in between are trained in one call as well.
-    watched = verbose or validation is not None or any(type(callback) is not History for callback in callbacks)
-    together = 1 if watched else max(1, length // params["steps"])
+    looked_at = verbose or validation is not None or any(type(callback) is not History for callback in callbacks)
+    together = 1 if looked_at else max(1, length // params["steps"])
     model.stop_training, logs = False, {}
     interruption = Interruption("after this range of batches")
     with interruption, Progress(verbose, epochs, rows) as progress, calls:
@@ -39,7 +39,7 @@ def train(
             calls.call("on_train_begin")
             for first in range(0, epochs, together):
                 group = range(first, min(first + together, epochs))
-                if watched:
+                if looked_at:
                     calls.call("on_epoch_begin", first)
                 interruption.check()  # before the orders are drawn, so that the next fit draws the same
                 orders = np.tile(np.arange(rows), (len(group), 1))

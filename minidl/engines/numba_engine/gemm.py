@@ -30,11 +30,10 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
 
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.processor import host
-from minidl.engines.numba_engine.views import vector
+from minidl.engines.numba_engine.views import array_at, vector
 
 VECTOR_BYTES, FUSED = host().vector_bytes, host().fused
 ROWS = 12 if host().registers == 32 else 6 if FUSED else 4  # of the highest tile: with B and A it fills the registers
@@ -45,9 +44,9 @@ PACKS = 8  # vectors of columns from which on packing A pays
 MANY, LONG = 128, 512  # rows of A, and columns of B, from which on packing B pays
 WIDE = host().registers // 2  # vectors of a tile of one row
 STRIDE = 8 if host().registers == 32 else 4  # steps at a time for few rows
-
-
-ONE = np.int64(1)
+# For a literal 0 or 1 in a call Numba compiles the function once more, with the number built in; the cleverer loop that
+# LLVM makes of it takes a third longer.
+ZERO, ONE = np.int64(0), np.int64(1)
 
 
 class Vectors:
@@ -265,14 +264,8 @@ def room_for_a_tile(typing_context, like):
         room = ir.ArrayType(scalar, ROWS * ROOM)
         with builder.goto_entry_block():
             data = builder.alloca(room)
-        view = context.make_array(kind)(context, builder)
-        size = context.get_constant(types.intp, ROWS * ROOM)
-        item = context.get_constant(types.intp, context.get_abi_sizeof(scalar))
-        populate_array(
-            view, builder.bitcast(data, scalar.as_pointer()), cgutils.pack_array(builder, [size]),
-            cgutils.pack_array(builder, [item]), item, None,
-        )  # fmt: skip
-        return view._getvalue()
+        pointer, size = builder.bitcast(data, scalar.as_pointer()), context.get_constant(types.intp, ROWS * ROOM)
+        return array_at(context, builder, kind, pointer, [size])
 
     return kind(like), emit
 
@@ -420,16 +413,16 @@ def transpose_square(typing_context, source, start, step, target, target_start, 
 
 
 @njit(cache=True)
-def transpose(i, o, W, start, row, out, out_start, out_row):
-    """A block (i, o) of W becomes a block (o, i) of ``out``; both flat, with a start and the distance of the rows."""
+def transpose(i, o, W, start, out, out_start, out_row):
+    """Some rows of W, (i, o) from its entry ``start`` on, become columns of ``out``."""
     lanes = VECTOR_BYTES // W.itemsize
     whole_k, whole_u = i - i % lanes, o - o % lanes
     for k in range(0, whole_k, lanes):
         for u in range(0, whole_u, lanes):
-            transpose_square(W, start + k * row + u, row, out, out_start + u * out_row + k, out_row)
+            transpose_square(W, start + k * o + u, o, out, out_start + u * out_row + k, out_row)
         for u in range(whole_u, o):
             for kk in range(k, k + lanes):
-                out[out_start + u * out_row + kk] = W[start + kk * row + u]
+                out[out_start + u * out_row + kk] = W[start + kk * o + u]
     for k in range(whole_k, i):
         for u in range(o):
-            out[out_start + u * out_row + k] = W[start + k * row + u]
+            out[out_start + u * out_row + k] = W[start + k * o + u]

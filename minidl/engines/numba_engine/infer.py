@@ -27,6 +27,7 @@ from minidl.engines.numba_engine.activations import linear
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.dense import dense_above
 from minidl.engines.numba_engine.gemm import ROWS as ROWS_OF_TILE
+from minidl.engines.numba_engine.gemm import ZERO
 from minidl.engines.numba_engine.normalization import normalization
 from minidl.engines.numba_engine.plan import fuses as fuses_by_table
 from minidl.engines.numba_engine.plan import places_for
@@ -57,16 +58,13 @@ def forward(table, numbers, parameters, x, work, places, begin, end, training, s
             continue
         kind, start, second = table[p, KIND], table[p, FIRST], table[p, SECOND]
         inputs, outputs = table[p, INPUTS], table[p, OUTPUTS]
-        source, at = (x, first * inputs) if p == 0 else (work, places[p] + first * inputs)
-        x_p, y_start = matrix(source, at, rows, inputs), places[p + 1] + first * outputs
-        y = matrix(work, y_start, rows, outputs)
         if kind == DENSE:
             fused = fuses(table, places, p)
-            floor = work.dtype.type(0) if fused else work.dtype.type(-np.inf)
-            dense_above(
-                rows, outputs, outputs, inputs, work, y_start, parameters, second, source, at, parameters, start, floor
-            )
-        elif kind == ACTIVATION:
+            dense_forward(table, parameters, x, work, places, p, first, rows, ZERO, outputs)
+            continue
+        source, at = (x, first * inputs) if p == 0 else (work, places[p] + first * inputs)
+        x_p, y = matrix(source, at, rows, inputs), matrix(work, places[p + 1] + first * outputs, rows, outputs)
+        if kind == ACTIVATION:
             forward_activation(table[p, WHICH], x_p, y)
         elif kind == NORMALIZATION:
             normalization(x_p, vector(parameters, start, inputs), vector(parameters, second, inputs), y)
@@ -77,14 +75,14 @@ def forward(table, numbers, parameters, x, work, places, begin, end, training, s
 
 
 @njit(cache=True, inline="always")
-def units_forward(table, parameters, x, work, places, p, rows, first, last):
-    """``rows`` rows through the units ``first`` to ``last`` of the dense layer p."""
-    inputs, outputs, start = table[p, INPUTS], table[p, OUTPUTS], places[p + 1] + first
-    source, at = (x, 0) if p == 0 else (work, places[p])
+def dense_forward(table, parameters, x, work, places, p, first, rows, left, right):
+    """``rows`` rows from ``first`` on through the units ``left`` to ``right`` of the dense layer p, and its ReLU."""
+    inputs, outputs, start = table[p, INPUTS], table[p, OUTPUTS], places[p + 1] + left
+    source, at = (x, first * inputs) if p == 0 else (work, places[p] + first * inputs)
     floor = work.dtype.type(0) if fuses(table, places, p) else work.dtype.type(-np.inf)
     dense_above(
-        rows, last - first, outputs, inputs, work, start, parameters, table[p, SECOND] + first, source, at, parameters,
-        table[p, FIRST] + first, floor,
+        rows, right - left, outputs, inputs, work, start + first * outputs, parameters, table[p, SECOND] + left, source,
+        at, parameters, table[p, FIRST] + left, floor,
     )  # fmt: skip
 
 

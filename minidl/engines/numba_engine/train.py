@@ -35,9 +35,9 @@ from minidl.contract import (
 )
 from minidl.engines.numba_engine import activations, losses, optimizers, plan, threads
 from minidl.engines.numba_engine.cache import njit
-from minidl.engines.numba_engine.dense import ONE, block_backward_W, columns_backward_b, product
-from minidl.engines.numba_engine.gemm import transpose
-from minidl.engines.numba_engine.infer import add_up, forward, penalty, target, units_forward
+from minidl.engines.numba_engine.dense import dense_backward_b, product, rows_backward_W
+from minidl.engines.numba_engine.gemm import ONE, ZERO, transpose
+from minidl.engines.numba_engine.infer import add_up, dense_forward, forward, penalty, target
 from minidl.engines.numba_engine.normalization import normalization_backward
 from minidl.engines.numba_engine.plan import MOVE, PASS, UNITS
 from minidl.engines.numba_engine.regularization import dropout_backward, l1_backward, l2_backward
@@ -107,7 +107,7 @@ def turn_all(table, parameters, turned, turned_places):
     for p in range(table.shape[0]):
         if turned_places[p] >= 0:
             inputs, outputs = table[p, INPUTS], table[p, OUTPUTS]
-            transpose(inputs, outputs, parameters, table[p, FIRST], outputs, turned, turned_places[p], inputs)
+            transpose(inputs, outputs, parameters, table[p, FIRST], turned, turned_places[p], inputs)
 
 
 @njit(cache=True)
@@ -145,7 +145,7 @@ def run_batches(
                                 zeros, vector(batch, first, min(last, size) - first), p, q, first, size,
                             )  # fmt: skip
                     elif what == UNITS:
-                        units_forward(table, parameters, x, work, places, p, size, first, last)
+                        dense_forward(table, parameters, x, work, places, p, ZERO, size, first, last)
                     else:
                         add_totals(
                             table, loss, loss_at, chosen, goal, work, places, sample_weight, batch, row_values,
@@ -192,7 +192,7 @@ def forward_and_back(
         dz, dx = matrix(slopes, dz_start, rows.size, o), matrix(slopes, dx_start, rows.size, i)
         if kind == DENSE:
             product(
-                rows.size, i, o, slopes, dx_start, i, zeros, slopes, dz_start, o, ONE, turned, turned_places[p], i
+                rows.size, i, o, slopes, dx_start, zeros, slopes, dz_start, o, ONE, turned, turned_places[p], i
             )  # fmt: skip
         elif kind == ACTIVATION:
             backward_activation(table[p, WHICH], dz, matrix(work, places[p + 1] + first * o, rows.size, o), dx)
@@ -233,17 +233,17 @@ def move(
     inputs, outputs, rows = table[p, INPUTS], table[p, OUTPUTS], last - first
     begin, size, dz = table[p, FIRST] + first * outputs, rows * outputs, slope_places[p + 1]
     x_p, x_start = (x, 0) if p == 0 else (work, places[p])
-    block_backward_W(batch_size, rows, outputs, x_p, x_start + first, inputs, slopes, dz, outputs, zeros, own)
+    rows_backward_W(batch_size, rows, outputs, x_p, x_start + first, inputs, slopes, dz, zeros, own)
     if numbers[p, L1] != 0:
         l1_backward(vector(parameters, begin, size), numbers[p, L1], vector(own, 0, size))
     if numbers[p, L2] != 0:
         l2_backward(vector(parameters, begin, size), numbers[p, L2], vector(own, 0, size))
     update(optimizer, optimizer_numbers, theta, slots, step, vector(own, 0, size), begin)
     if turned_places[p] >= 0:
-        transpose(rows, outputs, parameters, begin, outputs, turned, turned_places[p] + first, inputs)
+        transpose(rows, outputs, parameters, begin, turned, turned_places[p] + first, inputs)
     if first == 0 and table[p, SECOND] < theta.size:
         db = vector(own, own.size - zeros.size, outputs)
-        columns_backward_b(batch_size, slopes, dz, outputs, db)
+        dense_backward_b(matrix(slopes, dz, batch_size, outputs), db)
         update(optimizer, optimizer_numbers, theta, slots, step, db, table[p, SECOND])
 
 

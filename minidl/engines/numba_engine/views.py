@@ -11,19 +11,24 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
 
-def make_view(context, builder, kind, buffer_type, buffer, start, shape):
-    """An array of this kind and shape whose first entry is the buffer's entry ``start``."""
+def array_at(context, builder, kind, pointer, shape):
+    """An array of this kind and shape whose first entry is what the pointer points at."""
     size = context.get_abi_sizeof(context.get_value_type(kind.dtype))
     steps = [context.get_constant(types.intp, size)]
     for length in reversed(shape[1:]):
         steps.insert(0, builder.mul(steps[0], length))
-    data = context.make_array(buffer_type)(context, builder, buffer).data
     view = context.make_array(kind)(context, builder)
     populate_array(
-        view, builder.gep(data, [start]), cgutils.pack_array(builder, shape), cgutils.pack_array(builder, steps),
+        view, pointer, cgutils.pack_array(builder, shape), cgutils.pack_array(builder, steps),
         context.get_constant(types.intp, size), None,
     )  # fmt: skip
     return view._getvalue()
+
+
+def make_view(context, builder, kind, buffer_type, buffer, start, shape):
+    """An array of this kind and shape whose first entry is the buffer's entry ``start``."""
+    data = context.make_array(buffer_type)(context, builder, buffer).data
+    return array_at(context, builder, kind, builder.gep(data, [start]), shape)
 
 
 @intrinsic
