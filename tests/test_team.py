@@ -1,93 +1,137 @@
-"""A thread that leaves its team leaves its jobs to the others: nobody waits for ever, and nothing is half done."""
+"""Threads that help with a call: woken or awake they take part, and nobody waits for one who comes too late."""
 
 import subprocess
 import sys
+import time
 
+import numpy as np
 import pytest
 
 pytest.importorskip("numba")
 
-BEFORE = """
-import threading
-import numpy as np, minidl
-from minidl.engines.numba_engine import threads, train
-threads.for_training = threads.for_call = lambda *work: 3
-model = minidl.Sequential([minidl.Dense(1, input_shape=(6,))], seed=0)
-model.compile('adam', 'mse', engine='numba')
-X, y = np.ones((256, 6)), np.ones(256)
-model.fit(X, y, batch_size=256, verbose=0)
-model.fit(X, y, batch_size=256, verbose=0)
-after_two = model.get_weights(), model._program.step
-model = minidl.Sequential([minidl.Dense(1, input_shape=(6,))], seed=0)
-model.compile('adam', 'mse', engine='numba')
-model.fit(X, y, batch_size=256, verbose=0)
-
-class Leaving(threads.ThreadPoolExecutor):
-    asked = 0
-    def submit(self, *work):
-        Leaving.asked += 1
-        if Leaving.asked == 2:
-            raise KeyboardInterrupt
-        return super().submit(*work)
-
-pool, run_batches = threads.ThreadPoolExecutor, train.run_batches
-"""
-LEAVES = {
-    "the main thread, before its own share": "threads._pool, threads.ThreadPoolExecutor = None, Leaving",
-    "another thread": """
-def leaving(*arguments):
-    if threading.current_thread() is not threading.main_thread():
-        raise KeyboardInterrupt
-    return run_batches(*arguments)
-train.run_batches = leaving
-""",
-}
-AFTER = """
-try:
-    model.fit(X, y, batch_size=256, verbose=0)
-except KeyboardInterrupt:
-    print("left")
-for found, expected in zip(model.get_weights(), after_two[0]):
-    np.testing.assert_array_equal(found, expected)
-assert model._program.step == after_two[1]
-threads.ThreadPoolExecutor, train.run_batches = pool, run_batches
-model.fit(X, y, batch_size=256, verbose=0)  # with a new team
-print("alive")
-"""
+from minidl.engines.numba_engine import team, threads
+from minidl.engines.numba_engine.cache import njit
+from minidl.engines.numba_engine.team import LINE, entry_of, packet_of, share
 
 
-@pytest.mark.parametrize("who", LEAVES)
-def test_nobody_waits_for_one_who_has_left(who):
-    code = BEFORE + LEAVES[who] + AFTER
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.stdout.splitlines() == ["left", "alive"], done.stderr
+add, load = team.add_atomically, team.load_atomically
+
+
+@njit(cache=False)
+def visit(visits, wanted, thread, threads):
+    """Note that this thread was here, and wait for so many others, but not for ever."""
+    add(visits, thread * 16, 1)
+    looks = 0
+    while looks < 1_000_000_000:
+        came = 0
+        for other in range(threads):
+            came += load(visits, other * 16)
+        if came >= wanted:
+            return
+        looks += 1
+
+
+@njit(cache=False)
+def visit_together(bell, threads, *arguments):
+    share(bell, threads, entry_of(visit, arguments), packet_of(arguments))
+
+
+def visits(number, wanted):
+    found = np.zeros(number * LINE, np.int64)
+    team.together(visit_together, (found, wanted), number)
+    return found[::LINE].tolist()
+
+
+@pytest.fixture(autouse=True)
+def own_team():
+    """Each test has helpers of its own."""
+    team.dismiss()
+    yield
+    team.dismiss()
+
+
+@pytest.mark.parametrize("number", [2, 3, 8])
+def test_every_thread_takes_part_once_where_the_call_lasts(number):
+    for _ in range(5):
+        assert visits(number, number) == [1] * number
+
+
+def test_a_larger_team_keeps_those_who_are_there():
+    assert visits(2, 2) == [1, 1]
+    first = team._helpers[0]
+    assert visits(3, 3) == [1, 1, 1]
+    assert team._helpers[0] is first
+    assert visits(2, 2) == [1, 1]  # the third is not asked
+
+
+def test_a_helper_stays_awake_for_the_next_call_and_then_sleeps(monkeypatch):
+    assert visits(2, 2) == [1, 1]
+    helper = team._helpers[0]
+    place = team.ASLEEP + helper.thread * LINE
+    deadline = time.monotonic() + 30
+    while helper.bell[place] == 0:
+        assert time.monotonic() < deadline
+    woken = []
+    monkeypatch.setattr(team.Helper, "wake", lambda helper: woken.append(helper))
+    assert visits(2, 1) == [1, 0]  # it sleeps on, and is not waited for
+    assert woken == [helper]
+    monkeypatch.undo()
+    assert visits(2, 2) == [1, 1]
+
+
+def test_a_second_team_makes_do_with_one_thread():
+    assert visits(2, 2) == [1, 1]
+    with team._running:
+        assert visits(2, 1) == [1, 0]
+    assert visits(2, 2) == [1, 1]
+
+
+def test_fewer_helpers_do_where_the_system_has_no_more_threads(monkeypatch):
+    def refuse(helper):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(team.Helper, "start", refuse)
+    assert visits(3, 1) == [1, 0, 0]
+    monkeypatch.undo()
+    assert visits(3, 3) == [1, 1, 1]
+
+
+def test_a_process_ends_while_its_helpers_are_awake():
+    code = (
+        "import numpy as np, minidl\n"
+        "from minidl.engines.numba_engine import team, threads\n"
+        "threads.for_training = threads.for_call = lambda *work: 3\n"
+        "model = minidl.Sequential([minidl.Dense(1, input_shape=(6,))], seed=0)\n"
+        "model.compile('adam', 'mse', engine='numba')\n"
+        "X, y = np.ones((256, 6)), np.ones(256)\n"
+        "model.fit(X, y, batch_size=256, verbose=0)\n"
+        "assert len(team._helpers) == 2\n"
+        "model(X)\n"
+    )
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 def test_two_threads_that_do_not_answer_are_not_waited_for():
     """A thread that is alone gives up, and the other finds that out when it comes."""
-    import numpy as np
-
-    from minidl.engines.numba_engine import threads
-
     answers = np.zeros(2 * threads.LINE, np.int64)
-    threads.exchange(answers, 0, 5)
+    threads.exchange(answers, 5, 0, 2)
     assert answers[0] > 5
-    threads.exchange(answers, 1, 5)
+    threads.exchange(answers, 5, 1, 2)
     assert answers[threads.LINE] == 5
 
 
 def test_threads_are_asked_how_near_they_are_once_a_second(monkeypatch):
-    from minidl.engines.numba_engine import threads
-
     asked = []
     monkeypatch.setattr(threads, "available", lambda: 2)
     monkeypatch.setattr(threads, "_near", (False, 0.0))
-    monkeypatch.setattr(threads, "exchange", lambda answers, thread, calls: asked.append(thread))
+    monkeypatch.setattr(threads, "together", lambda *call: asked.append(call[2]))
     work = threads.PAYS, threads.FAR_ROWS - 1, threads.PAYS_TO_WAKE
     assert threads.for_training(*work) == 1  # nobody has answered
-    assert sorted(asked) == [0, 0, 0, 1, 1, 1]
+    assert asked == [2, 2, 2]
     assert threads.for_training(*work) == 1
-    assert len(asked) == 6
+    assert len(asked) == 3
     monkeypatch.setattr(threads, "_near", (True, float("inf")))
     assert threads.for_training(*work) == 2
     assert threads.for_training(threads.PAYS / 2, *work[1:]) == 1

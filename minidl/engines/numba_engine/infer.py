@@ -32,6 +32,7 @@ from minidl.engines.numba_engine.normalization import normalization
 from minidl.engines.numba_engine.plan import fuses as fuses_by_table
 from minidl.engines.numba_engine.plan import places_for
 from minidl.engines.numba_engine.regularization import dropout, l1, l2
+from minidl.engines.numba_engine.team import entry_of, packet_of, share, together
 from minidl.engines.numba_engine.threads import take
 from minidl.engines.numba_engine.views import matrix, vector
 
@@ -155,6 +156,11 @@ def predict_rows(table, numbers, parameters, X, work, places, out, chunk, shares
 
 
 @njit(cache=True)
+def predict_together(bell, threads, *arguments):
+    share(bell, threads, entry_of(predict_rows, arguments), packet_of(arguments))
+
+
+@njit(cache=True)
 def evaluate_rows(
     table, numbers, parameters, loss, loss_at, classes, chosen, X, y, sample_weight,
     work, places, goal, row_values, sums,
@@ -195,12 +201,8 @@ def predict(program, X, out=None):
         return out
     work, counters = aligned.zeros((workers, size), X.dtype), threads.counters(workers)
     shares = np.array([[chunks * t // workers for t in range(workers + 1)]])
-
-    def share(thread, threads):
-        predict_rows(table, numbers, parameters, X, work, places, out, chunk, shares, counters, thread, threads)
-
-    with threads.team(workers) as run:
-        run(share)
+    arguments = table, numbers, parameters, X, work, places, out, chunk, shares, counters
+    together(predict_together, arguments, workers)
     return out
 
 

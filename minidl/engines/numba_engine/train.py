@@ -42,6 +42,7 @@ from minidl.engines.numba_engine.normalization import normalization_backward
 from minidl.engines.numba_engine.plan import MOVE, PASS, UNITS
 from minidl.engines.numba_engine.regularization import dropout_backward, l1_backward, l2_backward
 from minidl.engines.numba_engine.subnormals import flush_subnormals, restore_subnormals
+from minidl.engines.numba_engine.team import entry_of, packet_of, share, together
 from minidl.engines.numba_engine.threads import DONE, STEP, add_atomically, take, wait_until_done
 from minidl.engines.numba_engine.views import matrix, vector
 
@@ -76,23 +77,17 @@ class Trainer:
         program, counters = self.program, threads.counters(self.plan.threads)
         sums = np.zeros((len(orders), program.sums_size))
 
-        def work(thread, threads):
-            run_batches(
-                program.table, program.numbers, program.parameters, program.theta, program.slots, program.seed,
-                program.step, program.first_trainable, program.loss, program.loss_at, program.classes, program.metrics,
-                program.optimizer, program.optimizer_numbers, self.X, self.y, self.sample_weight, self.x, self.goal,
-                self.row_values, self.work, self.plan.places, self.slopes, self.plan.slope_places, self.turned,
-                self.plan.turned_places, self.zeros, self.own[thread], self.plan.jobs, self.plan.shares, sums, orders,
-                start, stop, self.batch_size, counters, thread, threads,
-            )  # fmt: skip
-
         turn_all(program.table, program.parameters, self.turned, self.plan.turned_places)
+        arguments = (
+            program.table, program.numbers, program.parameters, program.theta, program.slots, program.seed,
+            program.step, program.first_trainable, program.loss, program.loss_at, program.classes, program.metrics,
+            program.optimizer, program.optimizer_numbers, self.X, self.y, self.sample_weight, self.x, self.goal,
+            self.row_values, self.work, self.plan.places, self.slopes, self.plan.slope_places, self.turned,
+            self.plan.turned_places, self.zeros, self.own, self.plan.jobs, self.plan.shares, sums, orders, start, stop,
+            self.batch_size, counters,
+        )  # fmt: skip
         try:
-            if self.threads == 1:
-                work(0, 1)
-            else:
-                with threads.team(self.threads) as run:
-                    run(work)
+            together(run_together, arguments, self.threads)
         finally:  # a thread that left by an exception has left its jobs to the others
             program.step = max(program.step, int(counters[threads.STEP]))
         return sums
@@ -121,7 +116,7 @@ def run_batches(
     Each of the ``threads`` calls this, with ``own`` to itself. They share the jobs of a phase, and wait until all of
     them are done before they begin with the next.
     """
-    base, before = 0, flush_subnormals()
+    base, before, own_ = 0, flush_subnormals(), own[thread]
     for epoch in range(orders.shape[0]):
         for begin in range(start, stop, batch_size):
             size = min(batch_size, stop - begin)
@@ -133,7 +128,7 @@ def run_batches(
                     if what == MOVE:
                         move(
                             table, numbers, parameters, theta, slots, step + 1, optimizer, optimizer_numbers, x, work,
-                            places, slopes, slope_places, turned, turned_places, zeros, own, p, first, last, size,
+                            places, slopes, slope_places, turned, turned_places, zeros, own_, p, first, last, size,
                         )  # fmt: skip
                     elif what == PASS:
                         if first == 0 and p == 0:
@@ -160,6 +155,11 @@ def run_batches(
             base += jobs.shape[0]
     restore_subnormals(before)
     counters[STEP] = step
+
+
+@njit(cache=True)
+def run_together(bell, threads, *arguments):
+    share(bell, threads, entry_of(run_batches, arguments), packet_of(arguments))
 
 
 @njit(cache=True, inline="always")

@@ -1,0 +1,210 @@
+"""The threads that help with a call: how they are called, take part, stay awake for the next call, and go to sleep.
+
+Waking a thread takes the operating system 40 to 80 microseconds, in which a core computes a layer for a hundred rows.
+So a helper that has nothing to do looks out for the next call for a moment before it sleeps. All of that is compiled:
+a helper that had to ask Python's lock for each call would keep the caller from running.
+
+A call is announced by the address of a compiled function and of its arguments. A helper that sees it takes part; one
+that comes too late finds that the call is over. So nobody waits for a thread that the operating system keeps waiting.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from minidl.engines.numba_engine.atomics import add_atomically, load_atomically, offer_processor, pause, swap_atomically
+from minidl.engines.numba_engine.cache import njit
+
+LINE = 16  # numbers between two that different threads write, so that they lie in different cache lines
+# The bell: what the caller and the helpers tell each other. A call is open while its number stands at OPEN.
+OPEN, ENTRY, PACKET, THREADS, LAST = range(5)  # the call's function, its arguments, how many threads, the last number
+INSIDE, HELD, ASLEEP = LINE, 2 * LINE, 3 * LINE  # helpers taking part; whether to stay awake; from here on who sleeps
+LOOKS = 10_000  # for the next call before a helper sleeps: some hundred microseconds
+LONG = 1_000  # times as many, where a call is about to come
+SPINS = 2000  # looks before a waiting thread offers its processor to others
+MOST = 255  # helpers
+
+_running = threading.Lock()
+_helpers: list[Helper] = []
+_bell = np.zeros(ASLEEP + (MOST + 1) * LINE, np.int64)
+
+
+class Helper(threading.Thread):
+    """A thread that helps with calls, or sleeps until it is woken."""
+
+    def __init__(self, thread: int):
+        super().__init__(name=f"minidl-{thread}", daemon=True)
+        self.thread, self.bell, self.leaving, self.asleep = thread, _bell, False, threading.Lock()
+        self.asleep.acquire()
+
+    def run(self):
+        while not self.leaving:
+            serve(self.bell, self.thread)
+            self.asleep.acquire()
+
+    def wake(self):
+        if self.asleep.locked():
+            self.asleep.release()
+
+
+def gather(helpers: int):
+    """See to it that there are so many helpers; where the system has no more threads, fewer do all the work."""
+    while len(_helpers) < helpers:
+        helper = Helper(len(_helpers) + 1)
+        try:
+            helper.start()
+        except RuntimeError:
+            return
+        _helpers.append(helper)
+
+
+def dismiss():
+    """Send the helpers home and wait until they have gone: compiled code must not run on while the process ends."""
+    for helper in _helpers:
+        helper.leaving = True
+        helper.wake()
+    for helper in _helpers:
+        helper.join()
+    _helpers.clear()
+
+
+def begin_anew():
+    """A forked process has none of its parent's threads."""
+    global _running, _bell
+    _running, _bell = threading.Lock(), np.zeros_like(_bell)
+    _helpers.clear()
+
+
+atexit.register(dismiss)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=begin_anew)
+
+
+def together(call, arguments: tuple, threads: int) -> None:
+    """``call(bell, threads, *arguments)`` with the helpers called up, who take part as soon as they are awake.
+
+    Two teams at once would only get in each other's way: where one is running, the other call has one thread.
+    """
+    if threads == 1 or not _running.acquire(blocking=False):
+        call(_bell, 1, *arguments)
+        return
+    threads = min(threads, MOST + 1)
+    try:
+        gather(threads - 1)
+        if hold(_bell, threads):
+            for helper in _helpers[: threads - 1]:
+                helper.wake()
+        call(_bell, threads, *arguments)
+    finally:
+        _running.release()
+
+
+@intrinsic
+def packet_of(typing_context, arguments):
+    """The address of the arguments, which lie on the stack of the function that asks for it until that returns."""
+
+    def emit(context, builder, signature, values):
+        place = cgutils.alloca_once_value(builder, values[0])
+        return builder.ptrtoint(place, ir.IntType(64))
+
+    return types.int64(arguments), emit
+
+
+@intrinsic
+def entry_of(typing_context, function, arguments):
+    """The address of code that takes a packet of such arguments, a thread and the number of threads, and calls
+    ``function(*arguments, thread, threads)``."""
+    call = typing_context.resolve_function_type(function, (*arguments.types, types.int64, types.int64), {})
+
+    def emit(context, builder, signature, values):
+        compiled = function.dispatcher.overloads[call.args]
+        context.add_linking_libs([compiled.library])
+        name = f"entry.{compiled.fndesc.mangled_name}"
+        entry = cgutils.get_or_insert_function(builder.module, ENTRY_TYPE, name)
+        if entry.is_declaration:
+            entry.linkage = "internal"
+            within = ir.IRBuilder(entry.append_basic_block())
+            packet, *numbers = entry.args
+            kind = context.get_value_type(arguments).as_pointer()
+            given = within.load(within.inttoptr(packet, kind))
+            parts = [within.extract_value(given, part) for part in range(len(arguments.types))]
+            context.call_internal_no_propagate(within, compiled.fndesc, call, [*parts, *numbers])
+            within.ret_void()
+        return builder.ptrtoint(entry, ir.IntType(64))
+
+    return types.int64(function, arguments), emit
+
+
+ENTRY_TYPE = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 3)
+
+
+@intrinsic
+def enter(typing_context, entry, packet, thread, threads):
+    """Call the code that ``entry_of`` gave the address of."""
+
+    def emit(context, builder, signature, values):
+        builder.call(builder.inttoptr(values[0], ENTRY_TYPE.as_pointer()), values[1:])
+        return context.get_dummy_value()
+
+    return types.none(*[types.int64] * 4), emit
+
+
+@njit(cache=True)
+def share(bell, threads, entry, packet):
+    """Announce a call, take part as the first thread, and wait for those who take part when all is done."""
+    if threads > 1:
+        bell[ENTRY], bell[PACKET], bell[THREADS], bell[LAST] = entry, packet, threads, bell[LAST] + 1
+        add_atomically(bell, OPEN, bell[LAST])
+    enter(entry, packet, 0, threads)
+    if threads > 1:
+        add_atomically(bell, OPEN, -bell[LAST])
+        swap_atomically(bell, HELD, 1, 0)
+        looks = 0
+        while load_atomically(bell, INSIDE) > 0:
+            looks += 1
+            if looks < SPINS:
+                pause()
+            else:
+                offer_processor()
+
+
+@njit(cache=True)
+def hold(bell, threads):
+    """Ask the helpers to stay awake for the call that comes now; whether some of them sleep."""
+    swap_atomically(bell, HELD, 0, 1)
+    asleep = False
+    for thread in range(1, threads):
+        asleep |= load_atomically(bell, ASLEEP + thread * LINE) == 1
+    return asleep
+
+
+@njit(cache=True)
+def serve(bell, thread):
+    """Take part in each call, until there has been none for a while."""
+    sleeps, looks, seen = ASLEEP + thread * LINE, 0, 0
+    swap_atomically(bell, sleeps, 1, 0)
+    while True:
+        call = load_atomically(bell, OPEN)
+        if call != 0 and call != seen:
+            add_atomically(bell, INSIDE, 1)
+            if load_atomically(bell, OPEN) == call:  # else it is over, and its arguments may be gone
+                if thread < bell[THREADS]:
+                    enter(bell[ENTRY], bell[PACKET], thread, bell[THREADS])
+                seen = call
+            add_atomically(bell, INSIDE, -1)
+            looks = 0
+        looks += 1
+        pause()
+        if looks > LOOKS:
+            swap_atomically(bell, sleeps, 0, 1)
+            if load_atomically(bell, HELD) == 0 or looks > LONG * LOOKS:  # asked after having said it sleeps
+                return
+            swap_atomically(bell, sleeps, 1, 0)
