@@ -24,6 +24,13 @@ def zeros(shape: int | tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return room[begin : begin + size].reshape(shape)
 
 
+def copy(array: np.ndarray) -> np.ndarray:
+    """A copy that begins at a cache line."""
+    room = zeros(array.shape, array.dtype)
+    room[...] = array
+    return room
+
+
 def split(sizes: list[int], dtype: np.dtype) -> list[np.ndarray]:
     """One piece of memory in vectors of these sizes, each of which begins at a cache line; zeros."""
     rooms = [whole_lines(size, dtype) for size in sizes]

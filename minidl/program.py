@@ -41,6 +41,14 @@ class Program:
         self.slots = np.zeros((0, trainable), parameters.dtype)
         self.plans: dict = {}
 
+    def __getstate__(self) -> dict:
+        """For copy.deepcopy and pickle: a plan holds addresses."""
+        return vars(self) | {"plans": {}}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state)
+        self.parameters, self.slots = aligned.copy(self.parameters), aligned.copy(self.slots)
+
     @property
     def theta(self) -> np.ndarray:
         """The trainable parameters."""

@@ -21,8 +21,8 @@ tiles run at 97% of the processor's peak as things are. What is always copied is
 Ragged edges. Rows that are left over go into lower tiles. Columns that are left over, fewer than a vector has numbers,
 are loaded and stored through a mask, and half a vector where that holds them.
 
-Few rows. One to three rows are limited by how fast B can be read, not by arithmetic. B is read as it lies in memory,
-row after row: for one row with all its sums in registers, for wider ones some rows of B at a time.
+Few rows. One to three rows are limited by how fast B can be read, not by arithmetic: B is read but once, in tiles as
+wide as the registers allow, the next rows of it on their way into the first cache.
 """
 
 import numpy as np
@@ -42,8 +42,7 @@ GROUP = 32  # vectors of columns at a time
 ROOM = DEPTH + 16  # from one row of a packed piece to the next: no power of two
 PACKS = 8  # vectors of columns from which on packing A pays
 MANY, LONG = 128, 512  # rows of A, and columns of B, from which on packing B pays
-WIDE = host().registers // 2  # vectors of a tile of one row
-STRIDE = 8 if host().registers == 32 else 4  # steps at a time for few rows
+AHEAD = 8  # rows of B that are fetched ahead where few rows of A wait for them
 # For a literal 0 or 1 in a call Numba compiles the function once more, with the number built in; the cleverer loop that
 # LLVM makes of it takes a third longer.
 ZERO, ONE = np.int64(0), np.int64(1)
@@ -99,6 +98,13 @@ class Vectors:
         store = self.function(name, ir.VoidType(), [self.type, self.pointer, align, self.mask_type])
         self.builder.call(store, [value, self.at(data, place), align(self.width), mask])
 
+    def fetch(self, data, place):
+        """Into the first cache, for a load that comes soon; the place may lie outside the array."""
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        prefetch = self.function("llvm.prefetch.p0", ir.VoidType(), [byte, number, number, number])
+        place = self.builder.bitcast(self.builder.gep(data, [place]), byte)
+        self.builder.call(prefetch, [place, number(0), number(3), number(1)])  # to be read, kept near, data
+
     def at_least(self, value, floor):
         """max(value, floor), in which a NaN passes: it is not below the floor."""
         return self.builder.select(self.builder.fcmp_ordered("<", value, floor), floor, value)
@@ -110,12 +116,12 @@ class Vectors:
         return self.builder.call(fma, [a, b, c])
 
 
-def make_band(rows: int, *widths: int):
+def make_band(rows: int, *widths: int, ahead: int = 0):
     """The intrinsic that computes a band of C, ``rows`` rows high, in tiles of so many vectors, the widest first.
 
     Its arguments are flat arrays with the place where the band begins and the distance of its rows: C; D; A, with the
     distance of its rows and of its columns, so that a transposed matrix serves as well; B; how many steps to take; how
-    many columns there are; and the floor.
+    many columns there are; and the floor. The row of B that lies so many rows ``ahead`` is fetched into the first cache.
     """
 
     @intrinsic
@@ -149,6 +155,9 @@ def make_band(rows: int, *widths: int):
                 k = builder.phi(count)
                 sums = [[builder.phi(v.type) for _ in range(vectors)] for _ in range(rows)]
                 b_now = [v.load(b, at, mask) for at in pieces(b_begin, b_step, k, builder.mul(u, b_next))]
+                if ahead:
+                    for at in pieces(b_begin, b_step, builder.add(k, count(ahead)), builder.mul(u, b_next)):
+                        v.fetch(b, at)
                 a_now = builder.add(a_begin, builder.mul(k, a_next))
                 new = []
                 for row in range(rows):
@@ -195,63 +204,10 @@ def make_band(rows: int, *widths: int):
     return band
 
 
-def make_rows(rows: int, steps: int):
-    """The intrinsic that takes ``steps`` steps of the sums of a few whole rows of C, their numbers of A in registers.
-
-    Its arguments are those of a band, but for the number of steps.
-    """
-
-    @intrinsic
-    def run(
-        typing_context, C, c_start, c_row, D, d_start, d_row, A, a_start, a_row, a_column, B, b_start, b_row, columns,
-        floor,
-    ):  # fmt: skip
-        size = types.int64
-        places = (C, size, size, D, size, size, A, size, size, size, B, size, size)
-        signature = types.none(*places, size, C.dtype)
-
-        def emit(context, builder, signature, arguments):
-            c, c_begin, c_step, d, d_begin, d_step, a, a_begin, a_step, a_next, b, b_begin, b_step = arguments[:13]
-            width, floor = arguments[13:]
-            v = Vectors(context, builder, C.dtype)
-            c, d, a, b = (v.data(kind, array) for kind, array in ((C, c), (D, d), (A, a), (B, b)))
-            count, floor = ir.IntType(64), v.spread(floor)
-
-            def place(begin, *distances):
-                for step, times in distances:
-                    begin = builder.add(begin, builder.mul(step, count(times)))
-                return begin
-
-            def numbers(row):
-                places = [place(a_begin, (a_step, row), (a_next, k)) for k in range(steps)]
-                return [v.spread(builder.load(builder.gep(a, [at]))) for at in places]
-
-            def advance(u, mask=None):
-                """The sums of one vector of columns, which begins at the column u."""
-                b_now = [v.load(b, builder.add(place(b_begin, (b_step, k)), u), mask) for k in range(steps)]
-                for row in range(rows):
-                    total = v.load(d, builder.add(place(d_begin, (d_step, row)), u), mask)
-                    for k in range(steps):
-                        total = v.multiply_add(spread[row][k], b_now[k], total)
-                    v.store(v.at_least(total, floor), c, builder.add(place(c_begin, (c_step, row)), u), mask)
-
-            spread = [numbers(row) for row in range(rows)]
-            whole = builder.and_(width, count(-v.lanes))
-            with cgutils.for_range_slice(builder, count(0), whole, count(v.lanes)) as (u, _):
-                advance(u)
-            with builder.if_then(builder.icmp_signed("<", whole, width)):
-                advance(whole, v.mask(builder.sub(width, whole)))
-            return context.get_dummy_value()
-
-        return signature, emit
-
-    return run
-
-
-full_band, band_of_four, band_of_one = make_band(ROWS, 2), make_band(4, 2), make_band(1, WIDE, WIDE // 2)
-one_row, one_row_last = make_rows(1, STRIDE), make_rows(1, 1)
-two_rows, two_rows_last = make_rows(2, STRIDE), make_rows(2, 1)
-three_rows, three_rows_last = make_rows(3, STRIDE), make_rows(3, 1)
+band_of_most, band_of_eight, band_of_four = make_band(ROWS, 2), make_band(8, 2), make_band(4, 2)
+band_of_three = make_band(3, *([6, 4, 2] if host().registers == 32 else [2]), ahead=AHEAD)
+band_of_two = make_band(2, *([8, 4, 2] if host().registers == 32 else [4, 2]), ahead=AHEAD)
+band_of_one = make_band(1, *([16, 8, 4, 2] if host().registers == 32 else [8, 4, 2]), ahead=AHEAD)
 
 
 @intrinsic
@@ -297,12 +253,12 @@ def multiply(m, o, d, C, c_start, c_row, D, d_start, A, a_start, a_row, a_column
     packs_B = m >= MANY and b_row >= LONG
     panels = np.empty(DEPTH * GROUP * lanes, C.dtype) if packs_B else packed
     given, given_start, given_row = D, d_start, np.int64(0)  # what the tiles begin with
-    k = 0
+    k = 0 if in_tiles else d
     while k < d:
         steps, a_k, b_k = min(DEPTH, d - k), a_start + k * a_column, b_start + k * b_row
         low = floor if k + steps == d else none
         u = 0
-        while u < o and in_tiles:
+        while u < o:
             width, r = min(GROUP * lanes, o - u), 0
             w, w_at, w_row, w_column = B, b_k + u, b_row, ONE
             if packs_B and width >= 2 * lanes:
@@ -310,8 +266,9 @@ def multiply(m, o, d, C, c_start, c_row, D, d_start, A, a_start, a_row, a_column
                 pack_columns(steps, width, B, w_at, b_row, panels)
                 w, w_at, w_row, w_column = panels, 0, 2 * lanes, steps
             while r < in_tiles:
-                high = in_tiles - r >= ROWS
-                rows, a, a_at, row, column = ROWS if high else 4, A, a_k + r * a_row, a_row, a_column
+                left = in_tiles - r
+                rows = ROWS if left >= ROWS else 8 if ROWS > 8 and left >= 8 else 4
+                a, a_at, row, column = A, a_k + r * a_row, a_row, a_column
                 if a_column == 1 and width >= PACKS * lanes:
                     for q in range(rows):
                         source, target = vector(A, a_at + q * a_row, steps), vector(packed, q * ROOM, steps)
@@ -319,8 +276,13 @@ def multiply(m, o, d, C, c_start, c_row, D, d_start, A, a_start, a_row, a_column
                             target[s] = source[s]
                     a, a_at, row = packed, 0, ROOM
                 c_at, d_at = c_start + r * c_row + u, given_start + r * given_row + u
-                if high:
-                    full_band(
+                if rows == ROWS:
+                    band_of_most(
+                        C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, w, w_at, w_row, w_column, steps,
+                        width, low,
+                    )
+                elif rows == 8:
+                    band_of_eight(
                         C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, w, w_at, w_row, w_column, steps,
                         width, low,
                     )
@@ -331,52 +293,15 @@ def multiply(m, o, d, C, c_start, c_row, D, d_start, A, a_start, a_row, a_column
                     )
                 r += rows
             u += width
-        if in_tiles < m:
-            few_rows(
-                m - in_tiles, o, steps, C, c_start + in_tiles * c_row, c_row, given, given_start + in_tiles * given_row,
-                given_row, A, a_k + in_tiles * a_row, a_row, a_column, B, b_k, b_row, low,
-            )
         given, given_start, given_row = C, c_start, c_row
         k += steps
-
-
-@njit(cache=True)
-def few_rows(
-    m, o, d, C, c_start, c_row, given, d_start, d_row, A, a_start, a_row, a_column, B, b_start, b_row, floor
-):
-    """One to three rows: in tiles where short, or where one row fits the registers; else some rows of B at a time."""
-    lanes, none, k = VECTOR_BYTES // C.itemsize, C.dtype.type(-np.inf), 0
-    if o <= 2 * lanes or (m == 1 and o <= 2 * WIDE * lanes):
-        for r in range(m):
-            band_of_one(
-                C, c_start + r * c_row, c_row, given, d_start + r * d_row, d_row, A, a_start + r * a_row, a_row,
-                a_column, B, b_start, b_row, ONE, d, o, floor,
-            )
-        return
-    while k < d:
-        stride = STRIDE if d - k >= STRIDE else 1
-        a_at, b_at, low = a_start + k * a_column, b_start + k * b_row, floor if k + stride == d else none
-        if m == 1:
-            if stride == STRIDE:
-                one_row(C, c_start, c_row, given, d_start, d_row, A, a_at, a_row, a_column, B, b_at, b_row, o, low)
-            else:
-                one_row_last(C, c_start, c_row, given, d_start, d_row, A, a_at, a_row, a_column, B, b_at, b_row, o, low)
-        elif m == 2:
-            if stride == STRIDE:
-                two_rows(C, c_start, c_row, given, d_start, d_row, A, a_at, a_row, a_column, B, b_at, b_row, o, low)
-            else:
-                two_rows_last(
-                    C, c_start, c_row, given, d_start, d_row, A, a_at, a_row, a_column, B, b_at, b_row, o, low
-                )
-        else:
-            if stride == STRIDE:
-                three_rows(C, c_start, c_row, given, d_start, d_row, A, a_at, a_row, a_column, B, b_at, b_row, o, low)
-            else:
-                three_rows_last(
-                    C, c_start, c_row, given, d_start, d_row, A, a_at, a_row, a_column, B, b_at, b_row, o, low
-                )
-        given, d_start, d_row = C, c_start, c_row
-        k += stride
+    left, c_at, a_at = m - in_tiles, c_start + in_tiles * c_row, a_start + in_tiles * a_row
+    if left == 1:
+        band_of_one(C, c_at, c_row, D, d_start, ZERO, A, a_at, a_row, a_column, B, b_start, b_row, ONE, d, o, floor)
+    elif left == 2:
+        band_of_two(C, c_at, c_row, D, d_start, ZERO, A, a_at, a_row, a_column, B, b_start, b_row, ONE, d, o, floor)
+    elif left == 3:
+        band_of_three(C, c_at, c_row, D, d_start, ZERO, A, a_at, a_row, a_column, B, b_start, b_row, ONE, d, o, floor)
 
 
 @intrinsic

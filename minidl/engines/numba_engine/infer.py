@@ -26,7 +26,6 @@ from minidl.engines.numba_engine import activations, losses, metrics, threads
 from minidl.engines.numba_engine.activations import linear
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.dense import dense_above
-from minidl.engines.numba_engine.gemm import ROWS as ROWS_OF_TILE
 from minidl.engines.numba_engine.gemm import ZERO
 from minidl.engines.numba_engine.normalization import normalization
 from minidl.engines.numba_engine.plan import fuses as fuses_by_table
@@ -34,11 +33,17 @@ from minidl.engines.numba_engine.plan import places_for
 from minidl.engines.numba_engine.regularization import dropout, l1, l2
 from minidl.engines.numba_engine.team import entry_of, packet_of, share, together
 from minidl.engines.numba_engine.threads import take
-from minidl.engines.numba_engine.views import matrix, vector
+from minidl.engines.numba_engine.views import matrix, matrix_at, vector, vector_at
 
 CHUNK = 240  # rows at a time: what a chunk's layers hand on stays in the cache, and its rows are whole tiles
 
-UNUSED = np.zeros((1, 1), np.int64)  # in the place of shares and counters where one thread has all rows
+MOST_PLANS = 16  # for so many numbers of rows a program keeps how they go through it
+
+# Places in the packet of an inference.
+(
+    TABLE, OPERATIONS, NUMBERS, PARAMETERS, PARAMETERS_SIZE, PLACES, WORK, WORK_SIZE, CHUNK_ROWS, SHARES, COUNTERS,
+    COUNTERS_SIZE, THREADS, PACKET_SIZE,
+) = range(14)  # fmt: skip
 
 # The compiled functions below run at every layer of every model from the same machine code: what differs is in the
 # table. ``work`` holds what each operation puts out, ``places[p]`` is where the output of operation p - 1 begins.
@@ -138,17 +143,23 @@ def target(classes, y, row, out):
 
 
 @njit(cache=True)
-def predict_rows(table, numbers, parameters, X, work, places, out, chunk, shares, counters, thread, threads):
-    """The output for each row of X, ``chunk`` rows at a time; each thread has a row of ``work`` to itself."""
-    last, inputs, outputs = table.shape[0], X.shape[1], out.shape[1]
-    X_, out_, work_ = X.reshape(-1), out.reshape(-1), work[thread]
+def predict_rows(packet, X, out, thread, threads):
+    """The output for each row of X, in the parts that the packet of an ``Inference`` says."""
+    last, inputs, outputs, dtype = packet[OPERATIONS], X.shape[1], out.shape[1], X.dtype
+    table = matrix_at(np.int64, packet[TABLE], last, SECOND + 1)
+    numbers, places = matrix_at(np.float64, packet[NUMBERS], last, RATE + 1), vector_at(np.int64, packet[PLACES], last + 1)
+    parameters = vector_at(dtype, packet[PARAMETERS], packet[PARAMETERS_SIZE])
+    work = vector_at(dtype, packet[WORK] + thread * packet[WORK_SIZE] * X.itemsize, packet[WORK_SIZE])
+    shares = matrix_at(np.int64, packet[SHARES], 1, packet[THREADS] + 1)
+    counters = vector_at(np.int64, packet[COUNTERS], packet[COUNTERS_SIZE])
+    X_, out_ = vector_at(dtype, X.ctypes.data, X.size), vector(out.reshape(-1), 0, out.size)
     job = 0 if threads == 1 else take(counters, 0, shares, 0, thread, threads)
     while job >= 0:
-        start = job * chunk
-        rows = min(chunk, X.shape[0] - start)
+        start = job * packet[CHUNK_ROWS]
+        rows = min(packet[CHUNK_ROWS], X.shape[0] - start)
         x = vector(X_, start * inputs, rows * inputs)
-        forward(table, numbers, parameters, x, work_, places, 0, last, False, 0, 0, 0, rows)
-        linear(matrix(work_, places[last], rows, outputs), matrix(out_, start * outputs, rows, outputs))
+        forward(table, numbers, parameters, x, work, places, 0, last, False, 0, 0, 0, rows)
+        linear(matrix(work, places[last], rows, outputs), matrix(out_, start * outputs, rows, outputs))
         if threads == 1:
             job = job + 1 if start + rows < X.shape[0] else -1
         else:
@@ -156,7 +167,11 @@ def predict_rows(table, numbers, parameters, X, work, places, out, chunk, shares
 
 
 @njit(cache=True)
-def predict_together(bell, threads, *arguments):
+def predict_together(bell, threads, packet, X, out):
+    counters = vector_at(np.int64, packet[COUNTERS], packet[COUNTERS_SIZE])
+    for place in range(counters.size):
+        counters[place] = 0
+    arguments = packet, X, out
     share(bell, threads, entry_of(predict_rows, arguments), packet_of(arguments))
 
 
@@ -180,29 +195,60 @@ def evaluate_rows(
     sums[LOSS] += X.shape[0] * penalty(table, numbers, parameters)
 
 
+class Inference:
+    """How so many rows go through a program: on how many threads, in which parts, and through which buffers.
+
+    free: packets of calls that are over. A call takes one and gives it back, so that several at once have buffers of
+    their own, and none is made anew for each. A packet is what the compiled code needs to know in one array of numbers
+    and addresses, since each argument of a call costs as much as a hundred multiply-adds.
+    """
+
+    def __init__(self, program, rows: int):
+        self.program, self.threads = program, min(threads.for_call(program.parameters.size * rows), rows)
+        parts = -(-rows // (CHUNK * self.threads)) * self.threads  # as many for each thread
+        whole = 4 if rows >= 32 * parts else 1  # rows of a tile; few rows are dealt out evenly
+        self.chunk = -(-rows // (parts * whole)) * whole
+        chunks = -(-rows // self.chunk)
+        self.places, self.size = places_for(program, self.chunk)
+        self.shares = np.array([chunks * t // self.threads for t in range(self.threads + 1)])
+        self.free: list[tuple] = []
+
+    def new_packet(self) -> tuple:
+        """A packet, and the buffers that it holds the addresses of."""
+        program = self.program
+        work = aligned.zeros((self.threads, self.size), program.parameters.dtype)
+        counters, packet = threads.counters(self.threads), np.zeros(PACKET_SIZE, np.int64)
+        for place, array in (
+            (TABLE, program.table), (NUMBERS, program.numbers), (PARAMETERS, program.parameters),
+            (PLACES, self.places), (WORK, work), (SHARES, self.shares), (COUNTERS, counters),
+        ):  # fmt: skip
+            packet[place] = array.ctypes.data
+        for place, number in (
+            (OPERATIONS, len(program.table)), (PARAMETERS_SIZE, program.parameters.size), (WORK_SIZE, self.size),
+            (CHUNK_ROWS, self.chunk), (THREADS, self.threads), (COUNTERS_SIZE, counters.size),
+        ):  # fmt: skip
+            packet[place] = number
+        return packet, work, counters
+
+
 def predict(program, X, out=None):
     """The model's output for each row of X: (n, i) -> (n, o)."""
-    rows = X.shape[0]
+    rows, plans = X.shape[0], program.plans
     out = np.empty((rows, program.outputs), X.dtype) if out is None else out
-    plan = program.plans.get(rows)  # one row is not to wait for what only many rows need
+    plan = plans.get(rows)
     if plan is None:
-        workers = min(threads.for_call(program.parameters.size * rows), rows)
-        parts = -(-rows // (CHUNK * workers)) * workers  # as many for each thread
-        whole = ROWS_OF_TILE if rows >= 8 * parts * ROWS_OF_TILE else 1  # few rows are dealt out evenly
-        chunk = -(-rows // (parts * whole)) * whole
-        plan = workers, chunk, -(-rows // chunk), *places_for(program, chunk)
-        if rows <= CHUNK:
-            program.plans[rows] = plan
-    workers, chunk, chunks, places, size = plan
-    table, numbers, parameters = program.table, program.numbers, program.parameters
-    if workers == 1:
-        work = np.empty((1, size), X.dtype)
-        predict_rows(table, numbers, parameters, X, work, places, out, chunk, UNUSED, UNUSED[0], 0, 1)
-        return out
-    work, counters = aligned.zeros((workers, size), X.dtype), threads.counters(workers)
-    shares = np.array([[chunks * t // workers for t in range(workers + 1)]])
-    arguments = table, numbers, parameters, X, work, places, out, chunk, shares, counters
-    together(predict_together, arguments, workers)
+        if len(plans) > MOST_PLANS:
+            plans.clear()
+        plan = plans[rows] = Inference(program, rows)
+    try:
+        room = plan.free.pop()
+    except IndexError:
+        room = plan.new_packet()
+    if plan.threads == 1:
+        predict_rows(room[0], X, out, 0, 1)
+    else:
+        together(predict_together, (room[0], X, out), plan.threads)
+    plan.free.append(room)
     return out
 
 

@@ -2,7 +2,8 @@
 
 Each of Numba's own slices counts references to its buffer, atomically, when it is made and when it is dropped; in a
 network of ten units that takes longer than the arithmetic. The buffers here outlive their views: they are arguments
-of the compiled call that makes them.
+of the compiled call that makes them. Where even the arguments' number counts, ``vector_at`` and ``matrix_at`` find an array
+by its address; whoever gives the address keeps the array.
 """
 
 from numba import types
@@ -53,3 +54,34 @@ def vector(typing_context, buffer, start, length):
         return make_view(context, builder, kind, signature.args[0], array, begin, [entries])
 
     return kind(buffer, size, size), emit
+
+
+def array_of(kind, dimensions):
+    """The type of an array of what a NumPy type or an array's dtype stands for."""
+    return types.Array(kind.dtype if isinstance(kind, types.DType) else kind.instance_type, dimensions, "C")
+
+
+@intrinsic
+def matrix_at(typing_context, kind, address, rows, columns):
+    """The (rows, columns) numbers of this kind that begin at the address."""
+    view, size = array_of(kind, 2), types.intp
+
+    def emit(context, builder, signature, arguments):
+        _, address, *shape = arguments
+        pointer = builder.inttoptr(address, context.get_value_type(view.dtype).as_pointer())
+        return array_at(context, builder, view, pointer, shape)
+
+    return view(kind, size, size, size), emit
+
+
+@intrinsic
+def vector_at(typing_context, kind, address, length):
+    """The numbers of this kind that begin at the address."""
+    view, size = array_of(kind, 1), types.intp
+
+    def emit(context, builder, signature, arguments):
+        _, address, entries = arguments
+        pointer = builder.inttoptr(address, context.get_value_type(view.dtype).as_pointer())
+        return array_at(context, builder, view, pointer, [entries])
+
+    return view(kind, size, size), emit
