@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # the same names once more, for those who read types and run 
     from minidl.callbacks import TensorBoard as TensorBoard
     from minidl.engines import get_engine as get_engine
     from minidl.explanation import explain as explain
+    from minidl.inference import prune as prune
     from minidl.layers import Dense as Dense
     from minidl.layers import Dropout as Dropout
     from minidl.layers import Normalization as Normalization
@@ -68,8 +69,9 @@ _MODULES = (
     "bench", "callbacks", "data", "formulas", "initializers", "layers", "losses", "metrics", "optimizers",
     "regularizers",
 )  # fmt: skip
+_INFERENCE = ("prune",)
 
-__all__ = [*_HOME, *_MODULES]
+__all__ = [*_HOME, *_MODULES, *_INFERENCE]
 
 
 def __getattr__(name: str):
@@ -77,6 +79,8 @@ def __getattr__(name: str):
         return getattr(importlib.import_module(f"minidl.{_HOME[name]}"), name)
     if name in _MODULES:
         return importlib.import_module(f"minidl.{name}")
+    if name in _INFERENCE:
+        return importlib.import_module(f"minidl.inference.{name}")
     raise AttributeError(f"minidl has no {name!r}")
 
 

@@ -73,11 +73,7 @@ def history(record: object, path: str | Path | None = None) -> Picture:
     """
     if not record.epoch:
         raise RuntimeError("there is nothing to plot: no epoch has been trained; call fit with epochs=1 or more")
-    if path is not None:
-        ending = Path(path).suffix.lower()
-        if ending not in FORMATS:
-            raise ValueError(f"a picture's name ends in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, not {str(path)!r}")
-        files.writable(path)
+    check_path(path)
     names = [name for name in record.history if not (name.startswith("val_") and name[4:] in record.history)]
     names.sort(key=lambda name: name != "loss")  # the loss first, the others as they came
     with theme(LIGHT):
@@ -89,11 +85,25 @@ def history(record: object, path: str | Path | None = None) -> Picture:
             panel(axes, name, record)
         for axes in places[len(names) :]:
             axes.set_axis_off()
-        if path is not None:
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=ending[1:])
-            files.replace(path, buffer.getvalue())
+        write(figure, path)
     return figure
+
+
+def check_path(path: str | Path | None) -> None:
+    """ValueError for a path that ends in no known format, OSError where it cannot be written; None is no path."""
+    if path is None:
+        return
+    if Path(path).suffix.lower() not in FORMATS:
+        raise ValueError(f"a picture's name ends in {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, not {str(path)!r}")
+    files.writable(path)
+
+
+def write(figure: Figure, path: str | Path | None) -> None:
+    """Put the figure into the file, whole or not at all; nowhere where there is no path."""
+    if path is not None:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=Path(path).suffix.lower()[1:])
+        files.replace(path, buffer.getvalue())
 
 
 def panel(axes: Axes, name: str, record: object) -> None:

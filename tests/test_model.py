@@ -1151,8 +1151,9 @@ HEAVY = ("cupy", "numba", "llvmlite", "sympy", "mpmath", "pandas", "matplotlib",
         "import minidl; minidl.Sequential, minidl.Dense, minidl.Adam, minidl.data.load_breast_cancer()",
         "import minidl; m = minidl.Sequential([minidl.Dense(1, input_shape=(2,))]);"
         "m.compile('adam', 'mse', engine='numpy'); m.fit([[1, 2]], [3]); m.predict([[1, 2]]); m.summary()",
+        "import minidl; m = minidl.Sequential([minidl.Dense(1, input_shape=(2,))]); minidl.prune.magnitude(m, 0.5)",
     ],
-    ids=["import", "names", "numpy engine"],
+    ids=["import", "names", "numpy engine", "pruning"],
 )
 def test_importing_loads_numpy_alone(code):
     code = f"{code}\nimport sys, json; print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))"
