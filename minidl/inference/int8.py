@@ -1,0 +1,78 @@
+"""A network in whole numbers, as the engines run it: int8 weights, uint8 activations, int32 sums.
+
+A number x stands as q = round(x / scale) + zero, in [0, 255] for what goes into a layer and, with zero = 0, in
+[-127, 127] for weights, each unit with a scale of its own. So the layer's sum over the inputs k is
+
+    sum_k x_k W_ku + b_u  =  x_scale scale_u (sum_k q_k W'_ku + offset_u),
+    offset_u = round(b_u / (x_scale scale_u)) - x_zero sum_k W'_ku
+
+with whole numbers in the brackets (Jacob et al., "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference", 2018, equation 7). Rounding is to the nearest, half to even.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Int8Layer:
+    """A normalization, where there is one before it, a dense layer and its activation.
+
+    W: int8 (i, o); scale: float32 (o,), of W's units; bias: float32 (o,). activation: its code (contract.py).
+    x_scale, x_zero: of what goes in; 0 where each row gets its own when it comes (dynamic).
+    mean, deviation: float32 (i,), of the normalization, or empty.
+    """
+
+    name: str
+    W: np.ndarray
+    scale: np.ndarray
+    bias: np.ndarray
+    activation: int
+    x_scale: np.float32
+    x_zero: int
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    @cached_property
+    def totals(self) -> np.ndarray:
+        """sum_k W_ku, int32 (o,)."""
+        return self.W.sum(axis=0, dtype=np.int32)
+
+    @cached_property
+    def factor(self) -> np.ndarray:
+        """What a unit of the sum is worth: x_scale * scale, float32 (o,)."""
+        return self.x_scale * self.scale
+
+    @cached_property
+    def offset(self) -> np.ndarray:
+        """The bias and the correction for x_zero, int32 (o,)."""
+        return np.rint(self.bias / self.factor.astype(np.float64)).astype(np.int32) - self.x_zero * self.totals
+
+
+@dataclass(frozen=True, eq=False)
+class Int8Program:
+    """What ``engine.predict_int8`` runs: layers, and a normalization behind the last one (or empty arrays).
+
+    plans: where an engine keeps what it has worked out.
+    """
+
+    layers: tuple[Int8Layer, ...]
+    mean: np.ndarray
+    deviation: np.ndarray
+    dynamic: bool
+
+    @cached_property
+    def plans(self) -> dict:
+        return {}
+
+    @property
+    def inputs(self) -> int:
+        return len(self.layers[0].W)
+
+    @property
+    def outputs(self) -> int:
+        return self.layers[-1].W.shape[1]
