@@ -159,6 +159,7 @@ MISFITS = {
     "reshaped": ([n("Reshape", "* two"), DENSE], "has the shape [-1, 2], which does not keep rows and 4 features"),
     "reshaped to a row": ([n("Reshape", "* flat"), DENSE], "has the shape [-1], which"),
     "reshaped to other rows": ([n("Reshape", "* five"), DENSE], "has the shape [5, 4], which"),
+    "reshaped to anything": ([n("Reshape", "* free"), DENSE], "has the shape [-1, -1], which"),
     "reshaped to none": ([n("Reshape", "* both", allowzero=1), DENSE], "has the shape [0, 0], which"),
     "another type": ([n("Cast", to=TensorProto.DOUBLE), DENSE], "turns float32 into another type"),
     "whole numbers": ([n("Cast", to=TensorProto.INT64), DENSE], "turns float32 into another type"),
@@ -169,7 +170,7 @@ MORE = {
     "rows": np.ones((4, 3), np.float32), "single": np.ones((4, 1), np.float32), "yes": np.array(True),
     "small": np.float32([9e-8]), "minus": np.float32([1, 1, -1, 1]), "large": np.float32([1e30]),
     "half": np.float32([1e18]), "large_W": np.full((4, 3), 1e30, np.float32), "two": np.array([-1, 2]),
-    "flat": np.array([-1]),
+    "flat": np.array([-1]), "free": np.array([-1, -1]),
 }  # fmt: skip
 
 
