@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # the same names once more, for those who read types and run 
     from minidl.engines import get_engine as get_engine
     from minidl.explanation import explain as explain
     from minidl.inference import prune as prune
+    from minidl.interop import from_onnx as from_onnx
     from minidl.layers import Dense as Dense
     from minidl.layers import Dropout as Dropout
     from minidl.layers import Normalization as Normalization
@@ -61,6 +62,7 @@ _HOME = {
     "LearningRateScheduler": "callbacks",
     "TensorBoard": "callbacks",
     "explain": "explanation",
+    "from_onnx": "interop",
     "get_engine": "engines",
     "load_model": "storage",
     "set_random_seed": "seeds",

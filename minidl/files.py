@@ -1,4 +1,4 @@
-"""Writing files: whole or not at all, and where that cannot be, one sentence that says why."""
+"""Files: written whole or not at all, and where one cannot be read or written, one sentence that says why."""
 
 from __future__ import annotations
 
@@ -8,6 +8,23 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from typing import IO
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike) -> Iterator[IO[bytes]]:
+    """A binary file to read from. Raises OSError (of the kind that fits) in one sentence where it cannot be read."""
+    path = os.fsdecode(path)
+    if not os.path.isfile(path):  # a pipe, for example, would keep us waiting
+        if os.path.isdir(path):
+            raise IsADirectoryError(f"cannot read {path!r}: it is a folder")
+        if os.path.exists(path):
+            raise OSError(f"cannot read {path!r}: it is no ordinary file")
+        raise FileNotFoundError(f"cannot read {path!r}: there is no such file")
+    try:
+        with open(path, "rb") as file:
+            yield file
+    except OSError as error:
+        raise type(error)(f"cannot read {path!r}: {error.strerror or error}") from None
 
 
 def replace(path: str | os.PathLike, content: bytes) -> None:

@@ -396,6 +396,12 @@ class Sequential:
 
         storage.save_model(self, path, include_optimizer=include_optimizer)
 
+    def export(self, path: str | PathLike) -> None:
+        """Write the model to an ONNX file, for inference elsewhere; see ``minidl.interop.export_onnx``."""
+        from minidl import interop
+
+        interop.export_onnx(self, path)
+
     def save_weights(self, path: str | PathLike) -> None:
         """Write the weight arrays alone to a file; see ``minidl.storage.save_weights``."""
         from minidl import storage

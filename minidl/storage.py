@@ -16,9 +16,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minidl import __version__, checks, config
+from minidl import __version__, checks, config, files
 from minidl.engines import get_engine
-from minidl.files import replace
 from minidl.layers import Normalization, fill
 from minidl.model import Sequential
 
@@ -125,7 +124,7 @@ def write(path: str | os.PathLike, kind: str, configuration: dict, arrays: dict[
         content = save(arrays, {KEY: json.dumps(said, allow_nan=False)})
         if int.from_bytes(content[:8], "little") > HEADER_LIMIT:
             raise ValueError(f"its configuration takes more than {HEADER_LIMIT} bytes")
-    replace(path, content)
+    files.replace(path, content)
 
 
 def read(path: str | os.PathLike, *kinds: str) -> tuple[dict, dict[str, np.ndarray]]:
@@ -158,21 +157,12 @@ def read(path: str | os.PathLike, *kinds: str) -> tuple[dict, dict[str, np.ndarr
 
 def content_of(path: str) -> tuple[bytes, str]:
     """A file's bytes, and the text in it that is minidl's; the bytes are read once the header is seen to be sound."""
-    if not os.path.isfile(path):  # a pipe, for example, would keep us waiting
-        if os.path.isdir(path):
-            raise IsADirectoryError(f"cannot read {path!r}: it is a folder")
-        if os.path.exists(path):
-            raise OSError(f"cannot read {path!r}: it is no ordinary file")
-        raise FileNotFoundError(f"cannot read {path!r}: there is no such file")
-    try:
-        with open(path, "rb") as file:
-            length, rest = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size - 8
-            header = file.read(length) if 0 < length <= min(rest, HEADER_LIMIT) else b""
-            text = minidl_text(path, header)
-            file.seek(0)
-            return file.read(), text
-    except OSError as error:
-        raise type(error)(f"cannot read {path!r}: {error.strerror or error}") from None
+    with files.reading(path) as file:
+        length, rest = int.from_bytes(file.read(8), "little"), os.fstat(file.fileno()).st_size - 8
+        header = file.read(length) if 0 < length <= min(rest, HEADER_LIMIT) else b""
+        text = minidl_text(path, header)
+        file.seek(0)
+        return file.read(), text
 
 
 def minidl_text(path: str, header: bytes) -> str:

@@ -1,6 +1,7 @@
-"""``minidl train``, ``evaluate``, ``predict`` and ``info``: from a CSV to predictions without a line of Python."""
+"""``minidl train``, ``evaluate``, ``predict``, ``export``, ``info``: from a CSV to predictions without any Python."""
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -198,6 +199,9 @@ def test_a_number_of_any_scale_is_learnt_by_any_optimizer(folder, scale, optimiz
         (("predict", "none", "flowers.csv", "--out", "p.csv"), 1, "none"),
         (("predict", "flowers.csv", "flowers.csv", "--out", "p.csv"), 1, "flowers.csv"),
         (("evaluate", "none", "flowers.csv"), 1, "none"),
+        (("export", "none", "--out", "m.onnx"), 1, "there is no such file"),
+        (("export", "flowers.csv", "--out", "m.onnx"), 1, "is not a model of minidl"),
+        (("export", "flowers.csv"), 2, "--out"),
     ],
 )
 def test_what_will_not_do_is_one_sentence(folder, capsys, arguments, code, sentence):
@@ -220,6 +224,7 @@ def test_what_will_not_do_is_one_sentence(folder, capsys, arguments, code, sente
         ("predict", "m", "flowers.csv", "--out", "flowers.csv"),
         ("predict", "m", "flowers.csv", "--out", "./m"),
         ("predict", "m", "flowers.csv", "--out", "link"),
+        ("export", "m", "--out", "m"),
     ],
 )
 def test_what_is_read_is_not_written_over(folder, capsys, arguments):
@@ -293,6 +298,24 @@ def test_a_prediction_that_stops_keeps_what_it_had(folder, monkeypatch, capsys):
     assert 1 < len(read("p.csv.partial")) < 91
 
 
+# --- export ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_saved_model_is_exported(folder, capsys):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    assert run(*TRAIN, "--epochs", "1") == 0
+    assert run("export", "m.safetensors", "--out", "m.onnx") == 0
+    assert capsys.readouterr().out.endswith("written: m.onnx\n")
+    session = onnxruntime.InferenceSession("m.onnx", providers=["CPUExecutionProvider"])
+    said = {name: json.loads(text) for name, text in session.get_modelmeta().custom_metadata_map.items()}
+    assert said["features"] == ["length", "colour=blue", "colour=red", "colour=white", "width"]
+    assert said["classes"] == ["iris", "lily", "rose"]
+    model = minidl.load_model("m.safetensors")
+    table = minidl.data.read_csv("flowers.csv", schema=model.schema)
+    found = session.run(None, {"input": table.X.astype(np.float32)})[0]
+    np.testing.assert_allclose(found, model.predict(table), atol=1e-5)
+
+
 # --- info -------------------------------------------------------------------------------------------------------------
 
 
@@ -304,7 +327,7 @@ def test_info_tells_what_is_here(capsys):
     assert "engine numpy         ready" in said
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "info"])
+@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "export", "info"])
 def test_help(command, capsys):
     assert run(command, "--help") == 0
     assert f"usage: minidl {command}" in capsys.readouterr().out

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn, TextIO
 
 from minidl import __version__
-from minidl.cli import compare, explain, info, train, use
+from minidl.cli import compare, explain, export, info, train, use
 from minidl.cli.options import FAILED, INTERRUPTED, OK, USAGE, nearest
 
 
@@ -97,7 +97,7 @@ def make_parser() -> tuple[Parser, dict[str, Parser]]:
     )
     parser.add_argument("--version", action="version", version=f"minidl {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for add in (compare.add, train.add, use.add_evaluate, use.add_predict, explain.add, info.add):
+    for add in (compare.add, train.add, use.add_evaluate, use.add_predict, export.add, explain.add, info.add):
         add(commands)
     return parser, commands.choices
 
