@@ -13,7 +13,6 @@ from minidl.engines.numba_engine import team, threads
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.team import LINE, entry_of, packet_of, share
 
-
 add, load = team.add_atomically, team.load_atomically
 
 

@@ -121,7 +121,7 @@ def make_band(rows: int, *widths: int, ahead: int = 0):
 
     Its arguments are flat arrays with the place where the band begins and the distance of its rows: C; D; A, with the
     distance of its rows and of its columns, so that a transposed matrix serves as well; B; how many steps to take; how
-    many columns there are; and the floor. The row of B that lies so many rows ``ahead`` is fetched into the first cache.
+    many columns there are; and the floor. The row of B that is so many ``ahead`` is fetched into the first cache.
     """
 
     @intrinsic

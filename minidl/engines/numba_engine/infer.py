@@ -147,7 +147,8 @@ def predict_rows(packet, X, out, thread, threads):
     """The output for each row of X, in the parts that the packet of an ``Inference`` says."""
     last, inputs, outputs, dtype = packet[OPERATIONS], X.shape[1], out.shape[1], X.dtype
     table = matrix_at(np.int64, packet[TABLE], last, SECOND + 1)
-    numbers, places = matrix_at(np.float64, packet[NUMBERS], last, RATE + 1), vector_at(np.int64, packet[PLACES], last + 1)
+    numbers = matrix_at(np.float64, packet[NUMBERS], last, RATE + 1)
+    places = vector_at(np.int64, packet[PLACES], last + 1)
     parameters = vector_at(dtype, packet[PARAMETERS], packet[PARAMETERS_SIZE])
     work = vector_at(dtype, packet[WORK] + thread * packet[WORK_SIZE] * X.itemsize, packet[WORK_SIZE])
     shares = matrix_at(np.int64, packet[SHARES], 1, packet[THREADS] + 1)
@@ -204,7 +205,9 @@ class Inference:
     """
 
     def __init__(self, program, rows: int):
-        self.program, self.threads = program, min(threads.for_call(program.parameters.size * rows), rows)
+        operations = program.parameters.size * rows
+        self.program, self.threads = program, min(threads.for_call(operations), rows)
+        self.wakes = operations >= threads.PAYS_TO_WAKE
         parts = -(-rows // (CHUNK * self.threads)) * self.threads  # as many for each thread
         whole = 4 if rows >= 32 * parts else 1  # rows of a tile; few rows are dealt out evenly
         self.chunk = -(-rows // (parts * whole)) * whole
@@ -247,7 +250,7 @@ def predict(program, X, out=None):
     if plan.threads == 1:
         predict_rows(room[0], X, out, 0, 1)
     else:
-        together(predict_together, (room[0], X, out), plan.threads)
+        together(predict_together, (room[0], X, out), plan.threads, plan.wakes)
     plan.free.append(room)
     return out
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import time
 
 import numpy as np
 from llvmlite import ir
@@ -29,10 +30,13 @@ OPEN, ENTRY, PACKET, THREADS, LAST = range(5)  # the call's function, its argume
 INSIDE, HELD, ASLEEP = LINE, 2 * LINE, 3 * LINE  # helpers taking part; whether to stay awake; from here on who sleeps
 LOOKS = 10_000  # for the next call before a helper sleeps: some hundred microseconds
 LONG = 1_000  # times as many, where a call is about to come
+POLITE = 32  # looks before a helper offers its processor, on which the caller itself may wait
 SPINS = 2000  # looks before a waiting thread offers its processor to others
 MOST = 255  # helpers
+SOON = 2e-4  # seconds from the end of one call to the next in which it follows the other
 
 _running = threading.Lock()
+_over = 0.0  # when the last call was
 _helpers: list[Helper] = []
 _bell = np.zeros(ASLEEP + (MOST + 1) * LINE, np.int64)
 
@@ -88,21 +92,24 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=begin_anew)
 
 
-def together(call, arguments: tuple, threads: int) -> None:
+def together(call, arguments: tuple, threads: int, wake: bool = True) -> None:
     """``call(bell, threads, *arguments)`` with the helpers called up, who take part as soon as they are awake.
 
-    Two teams at once would only get in each other's way: where one is running, the other call has one thread.
+    Without ``wake``, those who sleep are only woken where one call follows the other. Two teams at once would only get
+    in each other's way: where one is running, the other call has one thread.
     """
+    global _over
     if threads == 1 or not _running.acquire(blocking=False):
         call(_bell, 1, *arguments)
         return
     threads = min(threads, MOST + 1)
     try:
         gather(threads - 1)
-        if hold(_bell, threads):
+        if hold(_bell, threads) and (wake or time.perf_counter() - _over < SOON):
             for helper in _helpers[: threads - 1]:
                 helper.wake()
         call(_bell, threads, *arguments)
+        _over = time.perf_counter()
     finally:
         _running.release()
 
@@ -202,7 +209,10 @@ def serve(bell, thread):
             add_atomically(bell, INSIDE, -1)
             looks = 0
         looks += 1
-        pause()
+        if looks % POLITE > 0:
+            pause()
+        else:
+            offer_processor()
         if looks > LOOKS:
             swap_atomically(bell, sleeps, 0, 1)
             if load_atomically(bell, HELD) == 0 or looks > LONG * LOOKS:  # asked after having said it sleeps

@@ -19,6 +19,7 @@ from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.team import LINE, SPINS, entry_of, packet_of, share, together
 
 PAYS = 1e6  # multiply-adds in a training step below which one thread alone is sooner done
+PAYS_AWAKE = 3e6  # multiply-adds in a call below which one thread alone is as soon done
 PAYS_TO_WAKE = 8e6  # multiply-adds in a call below which waking the other threads takes longer than they save
 NEAR_ROWS, FAR_ROWS = 8, 24  # of a batch, from which on the threads are worth it where they are near, and in any case
 CALLS, NEAR, WAKING = 400, 2e-7, 4e-5  # how often they call each other, and what that may take in seconds
@@ -34,8 +35,8 @@ def available() -> int:
 
 
 def for_call(operations: float) -> int:
-    """How many threads are worth it for one call of so many multiply-adds."""
-    return available() if operations >= PAYS_TO_WAKE else 1
+    """How many threads are worth it for one call of so many multiply-adds, where they are awake."""
+    return available() if operations >= PAYS_AWAKE else 1
 
 
 def for_training(step: float, rows: int, epoch: float) -> int:

@@ -2,8 +2,8 @@
 
 Each of Numba's own slices counts references to its buffer, atomically, when it is made and when it is dropped; in a
 network of ten units that takes longer than the arithmetic. The buffers here outlive their views: they are arguments
-of the compiled call that makes them. Where even the arguments' number counts, ``vector_at`` and ``matrix_at`` find an array
-by its address; whoever gives the address keeps the array.
+of the compiled call that makes them. Where even the number of arguments counts, ``vector_at`` and ``matrix_at`` find
+an array by its address; whoever gives the address keeps the array.
 """
 
 from numba import types
