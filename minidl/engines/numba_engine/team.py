@@ -48,6 +48,7 @@ class Helper(threading.Thread):
         super().__init__(name=f"minidl-{thread}", daemon=True)
         self.thread, self.bell, self.leaving, self.asleep = thread, _bell, False, threading.Lock()
         self.asleep.acquire()
+        _bell[ASLEEP + thread * LINE] = 0  # it is about to be awake, so it needs no waking
 
     def run(self):
         while not self.leaving:
