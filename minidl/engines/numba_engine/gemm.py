@@ -53,7 +53,7 @@ class Vectors:
 
     def __init__(self, context, builder, dtype, vector_bytes=VECTOR_BYTES):
         self.context, self.builder = context, builder
-        self.width = 4 if dtype == types.float32 else 8
+        self.width = dtype.bitwidth // 8
         self.lanes = vector_bytes // self.width
         self.scalar = context.get_value_type(dtype)
         self.type = ir.VectorType(self.scalar, self.lanes)
