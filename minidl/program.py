@@ -20,6 +20,7 @@ class Program:
         taken: all of them, or all but the last activation where the loss is computed from logits.
     classes: where targets are class indices, how many there are; else 0.
     seed: of the dropout masks.
+    most_threads: how many a prediction may use; 0 is as many as pay.
     plans: where an engine keeps what it has worked out from the table, by whatever it depends on besides.
     starts: where each array of each layer, in the layers' order, begins in the vector; sizes: its entries.
     """
@@ -39,6 +40,7 @@ class Program:
         self.metrics = np.zeros(0, dtype=np.int64)
         self.optimizer, self.optimizer_numbers = c.SGD, np.zeros(6)
         self.slots = np.zeros((0, trainable), parameters.dtype)
+        self.most_threads = 0
         self.plans: dict = {}
 
     def __getstate__(self) -> dict:

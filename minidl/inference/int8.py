@@ -57,13 +57,15 @@ class Int8Layer:
 class Int8Program:
     """What ``engine.predict_int8`` runs: layers, and a normalization behind the last one (or empty arrays).
 
-    plans: where an engine keeps what it has worked out.
+    most_threads: how many a prediction may use; 0 is as many as pay. plans: where an engine keeps what it has worked
+    out.
     """
 
     layers: tuple[Int8Layer, ...]
     mean: np.ndarray
     deviation: np.ndarray
     dynamic: bool
+    most_threads: int = 0
 
     @cached_property
     def plans(self) -> dict:

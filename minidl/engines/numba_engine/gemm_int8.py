@@ -21,6 +21,7 @@ import llvmlite.binding
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from minidl.engines.numba_engine.cache import njit
@@ -74,17 +75,20 @@ class Integers(Vectors):
         parts = [self.builder.shuffle_vector(both, ir.Constant(wide, ir.Undefined), half) for half in (even, odd)]
         return self.builder.add(*parts)
 
-    def bytes_of(self, sums, factor, zero, low):
-        """round(sums * factor) + zero, clipped to [low, 255], as bytes."""
-        b, floats = self.builder, ir.VectorType(ir.FloatType(), self.lanes)
-        suffix = f"v{self.lanes}f32"
-        rounded = b.call(
-            self.function(f"llvm.roundeven.{suffix}", floats, [floats]), [b.fmul(b.sitofp(sums, floats), factor)]
-        )
-        shifted, high = b.fadd(rounded, zero), ir.Constant(floats, [255.0] * self.lanes)
-        shifted = b.select(b.fcmp_ordered("<", shifted, low), low, shifted)
-        shifted = b.select(b.fcmp_ordered(">", shifted, high), high, shifted)
-        return b.trunc(b.fptosi(shifted, self.type), ir.VectorType(ir.IntType(8), self.lanes))
+    def moved(self, values, factor, zero):
+        """round(values * factor) + zero, of floats."""
+        suffix, b = f"v{self.lanes}f32", self.builder
+        rounded = self.function(f"llvm.roundeven.{suffix}", values.type, [values.type])
+        return b.fadd(b.call(rounded, [b.fmul(values, factor)]), zero)
+
+    def clipped(self, values, low):
+        """The values clipped to [low, 255]; a NaN is low."""
+        b, high = self.builder, ir.Constant(values.type, [255.0] * self.lanes)
+        values = b.select(b.fcmp_ordered(">", values, low), values, low)
+        return b.select(b.fcmp_ordered("<", values, high), values, high)
+
+    def bytes_of(self, values):
+        return self.builder.trunc(self.builder.fptosi(values, self.type), ir.VectorType(ir.IntType(8), self.lanes))
 
 
 def make_tile(rows: int, unroll: int):
@@ -96,7 +100,9 @@ def make_tile(rows: int, unroll: int):
     """
 
     @intrinsic
-    def tile(typing_context, C, c_start, c_row, offsets, factors, unit, A, a_start, a_row, W, w_start, steps, zero, low):
+    def tile(
+        typing_context, C, c_start, c_row, offsets, factors, unit, A, a_start, a_row, W, w_start, steps, zero, low
+    ):
         size = types.int64
         places = (C, size, size, offsets, factors, size, A, size, size, W, size)
         signature = types.none(*places, size, types.float32, types.float32)
@@ -108,7 +114,7 @@ def make_tile(rows: int, unroll: int):
                 v.data(kind, array)
                 for kind, array in ((C, c), (offsets, start), (factors, factor), (A, a), (W, w))
             )
-            lanes, tile = number(LANES), [(row, half) for row in range(rows) for half in range(2)]
+            tile = [(row, half) for row in range(rows) for half in range(2)]
 
             def along(k, stop, step, sums):
                 """Take ``step`` steps at a time while so many are left; the next step and the sums."""
@@ -149,9 +155,13 @@ def make_tile(rows: int, unroll: int):
             if C.dtype == types.uint8:
                 scales = [of_float.load(factor, builder.add(first, number(half * LANES))) for half in range(2)]
                 zero, low = of_float.spread(zero), of_float.spread(low)
-                sums = [v.bytes_of(total, scales[half], zero, low) for total, (_, half) in zip(sums, tile, strict=True)]
+                moved = [
+                    v.moved(builder.sitofp(total, of_float.type), scales[half], zero)
+                    for total, (_, half) in zip(sums, tile, strict=True)
+                ]
+                sums = [v.bytes_of(v.clipped(value, low)) for value in moved]
             for value, (row, half) in zip(sums, tile, strict=True):
-                at = builder.add(builder.add(c_begin, builder.mul(c_step, number(row))), builder.mul(lanes, number(half)))
+                at = builder.add(builder.add(c_begin, builder.mul(c_step, number(row))), number(half * LANES))
                 place = builder.bitcast(builder.gep(c, [at]), value.type.as_pointer())
                 builder.store(value, place, align=1 if C.dtype == types.uint8 else 4)
             return context.get_dummy_value()
@@ -159,6 +169,35 @@ def make_tile(rows: int, unroll: int):
         return signature, emit
 
     return tile
+
+
+@intrinsic
+def quantize_vectors(typing_context, x, x_start, q, q_start, length, factor, zero):
+    """q = clip(round(x * factor) + zero, 0, 255) for whole vectors of ``length`` numbers: how many were clipped.
+
+    All are flat, with the place they begin at; x float32, q uint8. A NaN counts, and is 0.
+    """
+    size = types.int64
+    signature = size(x, size, q, size, size, types.float32, types.float32)
+
+    def emit(context, builder, signature, arguments):
+        x_, x_begin, q_, q_begin, length, factor, zero = arguments
+        v, floats = Integers(context, builder), Vectors(context, builder, types.float32)
+        x_, q_ = v.data(x, x_), v.data(q, q_)
+        number, bits = ir.IntType(64), ir.IntType(LANES)
+        factor, zero, low = floats.spread(factor), floats.spread(zero), ir.Constant(floats.type, [0.0] * LANES)
+        count = cgutils.alloca_once_value(builder, number(0))
+        with cgutils.for_range_slice(builder, number(0), length, number(LANES)) as (at, _):
+            value = v.moved(floats.load(x_, builder.add(x_begin, at)), factor, zero)
+            within = v.clipped(value, low)
+            made, place = v.bytes_of(within), builder.gep(q_, [builder.add(q_begin, at)])
+            builder.store(made, builder.bitcast(place, made.type.as_pointer()), align=1)
+            outside = builder.bitcast(builder.fcmp_unordered("!=", value, within), bits)
+            found = builder.call(v.function(f"llvm.ctpop.i{LANES}", bits, [bits]), [outside])
+            builder.store(builder.add(builder.load(count), builder.zext(found, number)), count)
+        return builder.load(count)
+
+    return signature, emit
 
 
 highest, four_rows, one_row = make_tile(ROWS, 1), make_tile(4, 2 if ROWS > 4 else 1), make_tile(1, UNROLL)

@@ -29,7 +29,7 @@ from minidl.engines.numba_engine.dense import dense_above
 from minidl.engines.numba_engine.gemm import ZERO
 from minidl.engines.numba_engine.normalization import normalization
 from minidl.engines.numba_engine.plan import fuses as fuses_by_table
-from minidl.engines.numba_engine.plan import places_for
+from minidl.engines.numba_engine.plan import inference_places_for, places_for
 from minidl.engines.numba_engine.regularization import dropout, l1, l2
 from minidl.engines.numba_engine.team import entry_of, packet_of, share, together
 from minidl.engines.numba_engine.threads import take
@@ -196,6 +196,15 @@ def evaluate_rows(
     sums[LOSS] += X.shape[0] * penalty(table, numbers, parameters)
 
 
+def parts_of(rows: int, threads: int) -> tuple[int, np.ndarray]:
+    """How many rows are taken at a time, and the shares of the parts, as many for each thread."""
+    parts = -(-rows // (CHUNK * threads)) * threads
+    whole = 4 if rows >= 32 * parts else 1  # rows of a tile; few rows are dealt out evenly
+    chunk = -(-rows // (parts * whole)) * whole
+    chunks = -(-rows // chunk)
+    return chunk, np.array([chunks * t // threads for t in range(threads + 1)])
+
+
 class Inference:
     """How so many rows go through a program: on how many threads, in which parts, and through which buffers.
 
@@ -206,14 +215,10 @@ class Inference:
 
     def __init__(self, program, rows: int):
         operations = program.parameters.size * rows
-        self.program, self.threads = program, min(threads.for_call(operations), rows)
+        self.program, self.threads = program, threads.for_rows(program, operations, rows)
         self.wakes = operations >= threads.PAYS_TO_WAKE
-        parts = -(-rows // (CHUNK * self.threads)) * self.threads  # as many for each thread
-        whole = 4 if rows >= 32 * parts else 1  # rows of a tile; few rows are dealt out evenly
-        self.chunk = -(-rows // (parts * whole)) * whole
-        chunks = -(-rows // self.chunk)
-        self.places, self.size = places_for(program, self.chunk)
-        self.shares = np.array([chunks * t // self.threads for t in range(self.threads + 1)])
+        self.chunk, self.shares = parts_of(rows, self.threads)
+        self.places, self.size = inference_places_for(program, self.chunk)
         self.free: list[tuple] = []
 
     def new_packet(self) -> tuple:

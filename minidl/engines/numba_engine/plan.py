@@ -12,6 +12,8 @@ which need but a part of W, and the rows go on from there.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from minidl import aligned
@@ -130,6 +132,19 @@ def places_for(program, rows: int):
         else:
             places.append(places[-1])
     return np.array(places, dtype=np.int64), end
+
+
+def inference_places_for(program, rows: int):
+    """The same where nothing is kept: as large as the two largest neighbours, since a layer writes where the one before
+    the last has written, at the other end of the buffer."""
+    sizes, which = [], [0]
+    for place, row in enumerate(program.table):
+        if row[c.KIND] != c.ACTIVATION or place == 0:
+            sizes.append(whole(program, rows * int(row[c.OUTPUTS])))
+        which.append(len(sizes) - 1)
+    end = max(map(sum, itertools.pairwise(sizes)), default=sizes[0])
+    places = [0 if at % 2 == 0 else end - size for at, size in enumerate(sizes)]
+    return np.array([places[at] for at in which], dtype=np.int64), end
 
 
 def slope_places_for(program, rows: int):

@@ -93,24 +93,24 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=begin_anew)
 
 
-def together(call, arguments: tuple, threads: int, wake: bool = True) -> None:
-    """``call(bell, threads, *arguments)`` with the helpers called up, who take part as soon as they are awake.
+def together(call, arguments: tuple, threads: int, wake: bool = True):
+    """What ``call(bell, threads, *arguments)`` returns; the helpers are called up and take part as soon as they can.
 
     Without ``wake``, those who sleep are only woken where one call follows the other. Two teams at once would only get
     in each other's way: where one is running, the other call has one thread.
     """
     global _over
     if threads == 1 or not _running.acquire(blocking=False):
-        call(_bell, 1, *arguments)
-        return
+        return call(_bell, 1, *arguments)
     threads = min(threads, MOST + 1)
     try:
         gather(threads - 1)
         if hold(_bell, threads) and (wake or time.perf_counter() - _over < SOON):
             for helper in _helpers[: threads - 1]:
                 helper.wake()
-        call(_bell, threads, *arguments)
+        found = call(_bell, threads, *arguments)
         _over = time.perf_counter()
+        return found
     finally:
         _running.release()
 

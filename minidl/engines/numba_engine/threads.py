@@ -39,6 +39,11 @@ def for_call(operations: float) -> int:
     return available() if operations >= PAYS_AWAKE else 1
 
 
+def for_rows(program, operations: float, rows: int) -> int:
+    """The same for so many rows through a program."""
+    return min(for_call(operations), rows, program.most_threads or rows)
+
+
 def for_training(step: float, rows: int, epoch: float) -> int:
     """How many threads are worth it for so many multiply-adds in a step of so many rows, and in an epoch.
 
