@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from os import PathLike
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from minidl.layers import Dense, Layer, Normalization, fill
 from minidl.metrics import Metric
 from minidl.program import Program, bind, flatten
 from minidl.progress import resolve
+
+if TYPE_CHECKING:
+    from minidl.inference.predictor import Predictor
 
 
 class Sequential:
@@ -389,6 +393,22 @@ class Sequential:
         for layer in self.layers:
             if isinstance(layer, Normalization):
                 layer.adapted = True
+
+    def predictor(
+        self,
+        dtype: str | None = None,
+        max_batch: int = 1024,
+        threads: int | None = None,
+        calibration_data: object = None,
+    ) -> Predictor:
+        """A frozen copy that does nothing but predict, as fast as can be; see ``minidl.inference.predictor``.
+
+        dtype: "float32" or "float64", by default the model's own; or "int8", for which ``calibration_data`` are rows
+        such as will come, see ``minidl.quantize``.
+        """
+        from minidl.inference import predictor
+
+        return predictor.make(self, dtype, max_batch, threads, calibration_data)
 
     def save(self, path: str | PathLike, *, include_optimizer: bool = False) -> None:
         """Write the model to a file that ``minidl.load_model`` reads; see ``minidl.storage.save_model``."""

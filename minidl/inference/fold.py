@@ -31,12 +31,13 @@ class Step:
         return self.W.ndim == 2
 
 
-def fold(model: Sequential, normalization: bool = True) -> tuple[Sequential, list[str]]:
+def fold(model: Sequential, normalization: bool = True, dtype: np.dtype | None = None) -> tuple[Sequential, list[str]]:
     """A model of Dense and Normalization layers with the same outputs up to rounding, and what was done, in sentences.
 
     Dropout is left out; a Normalization is multiplied into the Dense layer before or behind it, unless that would cost
     digits (a feature's mean far from 0, counted in its deviations) or ``normalization`` is False; two Dense layers with
-    nothing between them become one where that is less work. Weights are multiplied in float64. Raises RuntimeError for
+    nothing between them become one where that is less work. Weights are multiplied in float64, and then of the
+    ``dtype``, by default the model's. Raises RuntimeError for
     a model that is not built, ValueError for one without a Dense layer.
     """
     model._require_built()
@@ -51,7 +52,7 @@ def fold(model: Sequential, normalization: bool = True) -> tuple[Sequential, lis
         steps.append(step_of(layer))
         while len(steps) > 1 and (sentence := joined(steps, normalization)):
             done.append(sentence)
-    return built(model, steps), done
+    return built(model, steps, dtype or model._dtype), done
 
 
 def step_of(layer) -> Step:
@@ -85,8 +86,8 @@ def joined(steps: list[Step], normalization: bool) -> str:
     return f"{gone}: multiplied into the weights of {name}"
 
 
-def built(model: Sequential, steps: list[Step]) -> Sequential:
-    """The model of these steps, on the engine, with the dtype and the schema of the one they come from."""
+def built(model: Sequential, steps: list[Step], dtype: np.dtype) -> Sequential:
+    """The model of these steps, on the engine and with the schema of the one they come from."""
     layers = [
         Dense(step.W.shape[1], step.activation, kernel_initializer="zeros", name=step.name)
         if step.is_dense
@@ -94,7 +95,7 @@ def built(model: Sequential, steps: list[Step]) -> Sequential:
         for step in steps
     ]
     folded = Sequential(layers, seed=model.seed)
-    folded._dtype, folded._engine, folded.schema = model._dtype, model._running_engine(), model.schema
+    folded._dtype, folded._engine, folded.schema = dtype, model._running_engine(), model.schema
     folded._build(len(steps[0].W))
     for layer, step in zip(folded.layers, steps, strict=True):
         layer.set_weights([step.W, step.b] if step.is_dense else step.statistics)

@@ -8,6 +8,21 @@ from minidl import checks
 from minidl.inference.fold import fold
 from minidl.model import Sequential
 
+DTYPES = ("float32", "float64", "int8")
+
+
+def make(
+    model: Sequential, dtype: str | None, max_batch: int, threads: int | None, calibration_data: object
+) -> Predictor:
+    """See ``minidl.Sequential.predictor``."""
+    if dtype == "int8":
+        import minidl
+
+        return minidl.quantize(model, calibration_data).predictor(max_batch, threads)
+    if calibration_data is not None:
+        raise ValueError("calibration_data are for dtype='int8' alone; leave them out")
+    return Predictor(model, max_batch, threads, checks.one_of(dtype or str(model._dtype), "dtype", DTYPES))
+
 
 class Predictor:
     """A frozen copy of a model that does nothing but predict: ``predictor(x)``.
@@ -21,13 +36,15 @@ class Predictor:
     a Dense layer.
     """
 
-    def __init__(self, model: Sequential, max_batch: int = 1024, threads: int | None = None):
+    def __init__(
+        self, model: Sequential, max_batch: int = 1024, threads: int | None = None, dtype: str = "float32"
+    ):
         self.max_batch = checks.whole_number(max_batch, "max_batch", 1)
         threads = 0 if threads is None else checks.whole_number(threads, "threads", 1)
-        self._model, self.folded = fold(model)
+        self._model, self.folded = fold(model, dtype=np.dtype(dtype))
         self._program = self._model._program
         self._program.most_threads = threads
-        self._predict, self._dtype = self._model._engine.predict, self._model._dtype
+        self._predict, self._dtype = self._model._engine.predict, np.dtype(dtype)
         self.inputs, self.outputs = self._program.inputs, self._program.outputs
         for rows in {1, self.max_batch}:  # what has to be compiled or laid out is
             self(np.zeros((rows, self.inputs), self._dtype))

@@ -1,0 +1,171 @@
+"""A predictor is the model: folded, frozen, in buffers that are made once."""
+
+import threading
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import minidl
+from minidl.inference.fold import fold
+from minidl.inference.predictor import Predictor
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(2, 3, (500, 6)).astype(np.float32)
+
+
+def given(*layers, dtype="float32"):
+    """A model of these layers that has seen X, its normalizations with numbers of their own."""
+    model = minidl.Sequential(list(layers), seed=0)
+    model.compile("sgd", "mse", dtype=dtype)
+    model(X)
+    for layer in model.layers:
+        drawn = (RNG.normal(size=w.shape) if w.ndim == 2 else RNG.uniform(0.2, 2, w.shape) for w in layer.weights)
+        layer.set_weights(list(drawn))
+    return model
+
+
+def normal():
+    return minidl.Normalization()
+
+
+def dense(units, activation="linear"):
+    return minidl.Dense(units, activation)
+
+
+STRUCTURES = {
+    "one layer": lambda: (dense(3, "tanh"),),
+    "dropout everywhere": lambda: (dense(9, "relu"), minidl.Dropout(0.5), dense(2), minidl.Dropout(0.5)),
+    "normalization in front": lambda: (normal(), dense(9, "relu"), dense(1, "sigmoid")),
+    "between and behind": lambda: (dense(9, "relu"), normal(), dense(4), normal()),
+    "behind an activation at the end": lambda: (dense(4, "softmax"), normal()),
+    "linear layers": lambda: (dense(9), dense(4, "relu"), dense(5), dense(8), dense(2, "sigmoid")),
+    "a narrow place": lambda: (dense(1), dense(7), normal(), normal(), dense(3)),
+}
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+@pytest.mark.parametrize(("dtype", "near"), [("float32", 2e-5), ("float64", 1e-13)])
+def test_a_folded_model_puts_out_the_same(name, dtype, near):
+    model = given(*STRUCTURES[name](), dtype=dtype)
+    wanted = model.predict(X)
+    for normalization in (True, False):
+        folded, _ = fold(model, normalization)
+        np.testing.assert_allclose(folded.predict(X), wanted, rtol=near, atol=near * np.abs(wanted).max())
+    np.testing.assert_array_equal(model.predict(X), wanted)  # which is not changed
+    assert model.predictor()(X).dtype == dtype
+
+
+def test_what_is_folded_is_said():
+    model = given(normal(), dense(8, "relu"), minidl.Dropout(0.1), dense(4), dense(3))
+    folded, said = fold(model)
+    assert [(layer.name, layer.outputs) for layer in folded.layers] == [("dense", 8), ("dense_2", 3)]
+    assert said == [
+        "normalization: multiplied into the weights of dense",
+        "dropout: left out, since it acts in training alone",
+        "dense_1: multiplied into the weights of dense_2",
+    ]
+
+
+def test_linear_layers_stay_apart_where_one_would_be_more_work():
+    folded, said = fold(given(dense(2), dense(9)))
+    assert len(folded.layers) == 2
+    assert said == []
+
+
+def test_a_normalization_far_from_zero_stays_since_folding_it_would_cost_digits():
+    model = given(normal(), dense(8))
+    model.layers[0].set_weights([np.full(6, 1e4), np.ones(6)])
+    far = X + np.float32(1e4)
+    exact = (far.astype(float) - 1e4) @ model.layers[1].W + model.layers[1].b
+    folded, said = fold(model)
+    assert said == []
+    np.testing.assert_allclose(folded.predict(far), exact, rtol=1e-5, atol=1e-5)
+
+
+def test_a_predictor_is_frozen_and_takes_any_number_of_rows():
+    model = given(normal(), dense(8, "relu"), dense(2))
+    predictor = model.predictor(max_batch=64)
+    wanted = predictor(X)
+    for rows in (1, 2, 63, 64, 65, 200):
+        np.testing.assert_array_equal(predictor(X[:rows]), wanted[:rows])
+    np.testing.assert_array_equal(predictor(X[:7].tolist()), wanted[:7])
+    model.fit(X, X[:, :2], epochs=1, verbose=0)
+    np.testing.assert_array_equal(predictor(X), wanted)
+    assert np.abs(model.predict(X) - wanted).max() > 1e-3
+
+
+def test_the_outputs_go_where_they_are_wanted_and_nothing_is_allocated():
+    wide = RNG.normal(size=(300, 200)).astype(np.float32)
+    model = minidl.Sequential([dense(200, "relu"), dense(200, "relu"), dense(3)], seed=0)
+    model(wide)
+    predictor, out = model.predictor(max_batch=300), np.full((300, 3), np.nan, np.float32)
+    predictor(wide, out=out)
+    tracemalloc.start()
+    try:
+        assert predictor(wide, out=out) is out
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5000  # bytes: the names and numbers of a Python call; a layer has 240,000
+    np.testing.assert_array_equal(out, model.predict(wide))
+
+
+@pytest.mark.parametrize("threads", [1, 2, None])
+def test_several_threads_may_call_at_once(threads):
+    wide = RNG.normal(size=(2000, 50)).astype(np.float32)
+    model = minidl.Sequential([dense(100, "relu"), dense(90, "tanh"), dense(3)], seed=0)
+    model(wide)
+    predictor = model.predictor(threads=threads)
+    pieces = [wide[start : start + rows] for start, rows in ((0, 1), (5, 700), (700, 1300), (0, 2000))]
+    wanted, wrong = [model.predict(piece) for piece in pieces], []
+
+    def work(at):
+        for _ in range(30):
+            if not np.array_equal(predictor(pieces[at]), wanted[at]):
+                wrong.append(at)
+
+    crew = [threading.Thread(target=work, args=(at,)) for at in range(4)]
+    for thread in crew:
+        thread.start()
+    for thread in crew:
+        thread.join()
+    assert wrong == []
+
+
+def test_the_buffer_is_as_large_as_the_two_largest_neighbours():
+    pytest.importorskip("numba")
+    from minidl.engines.numba_engine.plan import inference_places_for
+
+    model = given(dense(64, "relu"), dense(256, "tanh"), dense(128), dense(32, "relu"), dense(16))
+    _, size = inference_places_for(model._program, 10)
+    assert size == 10 * (256 + 128)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "sentence"),
+    [
+        ({"max_batch": 0}, ValueError, "max_batch"),
+        ({"max_batch": "all"}, TypeError, "max_batch"),
+        ({"threads": 0}, ValueError, "threads"),
+        ({"dtype": "int4"}, ValueError, "int4"),
+    ],
+)
+def test_wrong_settings_are_refused(arguments, error, sentence):
+    with pytest.raises(error, match=sentence):
+        given(dense(3)).predictor(**arguments)
+
+
+def test_wrong_models_and_inputs_are_refused():
+    with pytest.raises(RuntimeError, match="no weights yet"):
+        minidl.Sequential([dense(3)]).predictor()
+    only = minidl.Sequential([minidl.Normalization(input_shape=(6,))])
+    with pytest.raises(ValueError, match="no Dense layer"):
+        Predictor(only)
+    predictor = given(dense(3)).predictor()
+    with pytest.raises(ValueError, match="5 features"):
+        predictor(X[:, :5])
+    with pytest.raises(ValueError, match="out must be a C-contiguous array of float32"):
+        predictor(X, out=np.empty((500, 3)))
+    with pytest.raises(ValueError, match=r"shape \(500, 3\)"):
+        predictor(X, out=np.empty((3, 500), np.float32).T)
