@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -64,6 +64,7 @@ TRAINING = {
 INFERENCE = {"tiny/1": Case(10, (10,), "sigmoid", 1)} | {
     f"mnist/{rows}": Case(784, (256, 128), "relu", rows) for rows in (1, 8, 64, 256, 1_024, 8_192)
 }
+INT8 = {f"int8/{rows}": Case(784, (256, 128), "relu", rows) for rows in (1, 64, 1_024, 8_192)}
 
 
 def data(case: Case) -> tuple[np.ndarray, np.ndarray]:
@@ -71,6 +72,11 @@ def data(case: Case) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(SEED)
     X = rng.standard_normal((case.rows, case.inputs), np.float32)
     return X, (X @ rng.standard_normal((case.inputs, 1), np.float32) > 0).astype(np.float32)
+
+
+def calibration(case: Case) -> np.ndarray:
+    """Rows such as those of ``data``, for int8."""
+    return data(replace(case, rows=1_000))[0]
 
 
 def weights(case: Case) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -12,9 +12,10 @@ from perf import results_file, rivals
 # A colour and a marker for each, so that they are told apart without colours too.
 LOOKS = dict(zip(rivals.MODULES, (
     (LIGHT.engines["numba"], "o"), (LIGHT.engines["numpy"], "s"), ("#7f8896", "v"), ("#c2185b", "D"), ("#7b3fb5", "d"),
-    (LIGHT.engines["cupy"], "^"), ("#b58900", "P"), ("#00838f", "X"), ("#5d4037", "<"),
+    (LIGHT.engines["cupy"], "^"), ("#b58900", "P"), ("#00838f", "X"), ("#5d4037", "<"), ("#5d4037", ">"),
+    (LIGHT.engines["numba"], "h"),
 ), strict=True))  # fmt: skip
-UNITS = {"training": "an epoch", "inference": "a call"}
+UNITS = {"training": "an epoch", "inference": "a call", "int8": "a call in int8"}
 
 
 def draw(name: str) -> None:

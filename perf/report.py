@@ -26,6 +26,11 @@ def inference_table(results: dict) -> str:
     return against_rivals(results, "inference of", meaning)
 
 
+def int8_table(results: dict) -> str:
+    meaning = {name: f"{case.name}, {case.rows:,} row{'s' * (case.rows > 1)}" for name, case in cases.INT8.items()}
+    return against_rivals(results, "int8 inference of", meaning)
+
+
 def against_rivals(results: dict, what: str, meaning: dict[str, str]) -> str:
     """A row for each case that was measured: minidl's time, and how many times as long each rival takes."""
     found = {name: results["cases"][name]["entries"] for name in meaning if name in results["cases"]}
@@ -80,9 +85,11 @@ def origin(machine: dict) -> str:
     return f"Measured on {machine['date'][:10]}: {machine['processor']}, {machine['cores']} cores, {versions}, float32."
 
 
+COMMANDS = {"int8": "inference"}  # that measure it, where that is not its name
 TABLES = {
     "training": (results_file.read_cases, training_table),
     "inference": (results_file.read_cases, inference_table),
+    "int8": (results_file.read_cases, int8_table),
     "coldstart": (results_file.read, coldstart_table),
     "ulp": (results_file.read, ulp_table),
 }
@@ -93,7 +100,7 @@ def main() -> None:
     for name, (read, table) in TABLES.items():
         results = read(name)
         if results is None:
-            print(f"{name}: nothing measured yet; run python -m perf {name}")
+            print(f"{name}: nothing measured yet; run python -m perf {COMMANDS.get(name, name)}")
             continue
         begin, end = f"<!-- {name}: written by python -m perf report -->", f"<!-- end of {name} -->"
         text, found = re.subn(

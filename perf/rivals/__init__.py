@@ -5,6 +5,7 @@
 ``trainer(case, weights, X, y, **setting)``   a function: trains ``case.epochs`` epochs from where it is; the losses.
                     Its first call may stop after one epoch, which is the one that is compared
 ``predictor(case, weights, X, **setting)``    a function: the outputs for the rows of X
+``int8(case, weights, X, **setting)``         the same from weights in int8; of a rival that has none, in float32
 ``product(operation, a, b, **setting)``       a function: the product that a dense layer needs
 
 A file lacks what its library does not do. Data are put where the library wants them beforehand, untimed. The number
@@ -30,6 +31,8 @@ MODULES = {
     "keras": "keras_fit",
     "sklearn": "sklearn_mlp",
     "onnxruntime": "onnxruntime_",
+    "onnxruntime-float32": "onnxruntime_float32",
+    "minidl-float32": "minidl_float32",
 }
 LABELS = {
     "minidl": "minidl",
@@ -41,6 +44,8 @@ LABELS = {
     "keras": "Keras",
     "sklearn": "scikit-learn",
     "onnxruntime": "ONNX Runtime",
+    "onnxruntime-float32": "ONNX Runtime, float32",
+    "minidl-float32": "minidl, float32",
 }
 # By their names in Python's package index: what to write down with a measurement.
 PACKAGES = ("torch", "jax", "keras", "tensorflow-cpu", "scikit-learn", "onnxruntime", "scipy")

@@ -38,6 +38,16 @@ def predictor(case, weights, X):
     return lambda: ready(X)
 
 
+def int8(case, weights, X):
+    return bound(minidl.quantize(model(case, weights), cases.calibration(case)).predictor(), X)
+
+
+def bound(predictor, X):
+    """The call, whose output goes where that of the one before went."""
+    out = np.empty((len(X), 1), np.float32)
+    return lambda: predictor(X, out)
+
+
 def product(operation, a, b, threads=None):
     engine = minidl.get_engine("numba")
     shapes = {"dense": (len(a), b.shape[1]), "dense_backward_W": (a.shape[1], b.shape[1])}

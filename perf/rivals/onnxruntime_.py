@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from perf import rivals
+import tempfile
+
+from perf import cases, rivals
 
 
 def why_not() -> str:
@@ -31,10 +33,37 @@ def graph(case, weights) -> bytes:
 
 
 def predictor(case, weights, X, threads):
+    return bound(graph(case, weights), X, threads)
+
+
+def int8(case, weights, X, threads):
+    """Weights in int8 with a scale for each unit, activations in uint8, by static calibration."""
+    from onnxruntime import quantization as q
+
+    class Reader(q.CalibrationDataReader):
+        rows = iter([{"x": cases.calibration(case)}])
+
+        def get_next(self):
+            return next(self.rows, None)
+
+    with tempfile.TemporaryDirectory() as folder:
+        before, after = f"{folder}/float.onnx", f"{folder}/int8.onnx"
+        with open(before, "wb") as file:
+            file.write(graph(case, weights))
+        q.quantize_static(
+            before, after, Reader(), q.QuantFormat.QDQ, per_channel=True, activation_type=q.QuantType.QUInt8,
+            weight_type=q.QuantType.QInt8,
+        )  # fmt: skip
+        with open(after, "rb") as file:
+            return bound(file.read(), X, threads)
+
+
+def bound(content, X, threads):
+    """A call of the network on the rows."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(graph(case, weights), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     feed = {"x": X}
     return lambda: session.run(None, feed)[0]

@@ -69,6 +69,9 @@ def predictor(case, weights, X, threads):
     return predict
 
 
+int8 = predictor  # in float32
+
+
 def product(operation, a, b, threads):
     import torch
 

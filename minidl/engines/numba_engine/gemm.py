@@ -211,6 +211,18 @@ band_of_one = make_band(1, *([16, 8, 4, 2] if host().registers == 32 else [8, 4,
 
 
 @intrinsic
+def fetch(typing_context, array, place):
+    """Let the cache line of a flat array's entry come near, for a load that comes soon; the place may be outside."""
+
+    def emit(context, builder, signature, arguments):
+        v = Vectors(context, builder, signature.args[0].dtype)
+        v.fetch(v.data(signature.args[0], arguments[0]), arguments[1])
+        return context.get_dummy_value()
+
+    return types.none(array, types.int64), emit
+
+
+@intrinsic
 def room_for_a_tile(typing_context, like):
     """An array on the stack for a tile's piece of A."""
     kind = types.Array(like.dtype, 1, "C")
@@ -248,28 +260,29 @@ def multiply(m, o, d, C, c_start, c_row, D, d_start, A, a_start, a_row, a_column
     # Views, since they are handed on without counting references.
     C, D, A, B = vector(C, 0, C.size), vector(D, 0, D.size), vector(A, 0, A.size), vector(B, 0, B.size)
     lanes, none = VECTOR_BYTES // C.itemsize, C.dtype.type(-np.inf)
-    in_tiles = m - m % ROWS % 4
+    # Fewer rows than a tile read B but once, so that nothing is gained by keeping a part of it near.
+    depth, group = (DEPTH, GROUP * lanes) if m >= 4 else (max(d, 1), o)
     packed = room_for_a_tile(C)
     packs_B = m >= MANY and b_row >= LONG
     panels = np.empty(DEPTH * GROUP * lanes, C.dtype) if packs_B else packed
     given, given_start, given_row = D, d_start, np.int64(0)  # what the tiles begin with
-    k = 0 if in_tiles else d
+    k = 0
     while k < d:
-        steps, a_k, b_k = min(DEPTH, d - k), a_start + k * a_column, b_start + k * b_row
+        steps, a_k, b_k = min(depth, d - k), a_start + k * a_column, b_start + k * b_row
         low = floor if k + steps == d else none
         u = 0
         while u < o:
-            width, r = min(GROUP * lanes, o - u), 0
+            width, r = min(group, o - u), 0
             w, w_at, w_row, w_column = B, b_k + u, b_row, ONE
             if packs_B and width >= 2 * lanes:
                 width -= width % (2 * lanes)  # what is left over is read where it lies
                 pack_columns(steps, width, B, w_at, b_row, panels)
                 w, w_at, w_row, w_column = panels, 0, 2 * lanes, steps
-            while r < in_tiles:
-                left = in_tiles - r
-                rows = ROWS if left >= ROWS else 8 if ROWS > 8 and left >= 8 else 4
+            while r < m:
+                left = m - r
+                rows = ROWS if left >= ROWS else 8 if ROWS > 8 and left >= 8 else min(left, 4)
                 a, a_at, row, column = A, a_k + r * a_row, a_row, a_column
-                if a_column == 1 and width >= PACKS * lanes:
+                if a_column == 1 and width >= PACKS * lanes and rows >= 4:
                     for q in range(rows):
                         source, target = vector(A, a_at + q * a_row, steps), vector(packed, q * ROOM, steps)
                         for s in range(steps):
@@ -286,8 +299,23 @@ def multiply(m, o, d, C, c_start, c_row, D, d_start, A, a_start, a_row, a_column
                         C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, w, w_at, w_row, w_column, steps,
                         width, low,
                     )
-                else:
+                elif rows == 4:
                     band_of_four(
+                        C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, w, w_at, w_row, w_column, steps,
+                        width, low,
+                    )
+                elif rows == 3:
+                    band_of_three(
+                        C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, w, w_at, w_row, w_column, steps,
+                        width, low,
+                    )
+                elif rows == 2:
+                    band_of_two(
+                        C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, w, w_at, w_row, w_column, steps,
+                        width, low,
+                    )
+                else:
+                    band_of_one(
                         C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, w, w_at, w_row, w_column, steps,
                         width, low,
                     )
@@ -295,13 +323,6 @@ def multiply(m, o, d, C, c_start, c_row, D, d_start, A, a_start, a_row, a_column
             u += width
         given, given_start, given_row = C, c_start, c_row
         k += steps
-    left, c_at, a_at = m - in_tiles, c_start + in_tiles * c_row, a_start + in_tiles * a_row
-    if left == 1:
-        band_of_one(C, c_at, c_row, D, d_start, ZERO, A, a_at, a_row, a_column, B, b_start, b_row, ONE, d, o, floor)
-    elif left == 2:
-        band_of_two(C, c_at, c_row, D, d_start, ZERO, A, a_at, a_row, a_column, B, b_start, b_row, ONE, d, o, floor)
-    elif left == 3:
-        band_of_three(C, c_at, c_row, D, d_start, ZERO, A, a_at, a_row, a_column, B, b_start, b_row, ONE, d, o, floor)
 
 
 @intrinsic

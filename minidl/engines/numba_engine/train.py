@@ -7,6 +7,7 @@ import numpy as np
 
 from minidl import aligned
 from minidl import contract as c
+from minidl.aligned import LINE
 from minidl.contract import (
     ACTIVATION,
     ADAM,
@@ -36,7 +37,7 @@ from minidl.contract import (
 from minidl.engines.numba_engine import activations, losses, optimizers, plan, threads
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.dense import dense_backward_b, product, rows_backward_W
-from minidl.engines.numba_engine.gemm import ONE, ZERO, transpose
+from minidl.engines.numba_engine.gemm import ONE, ZERO, fetch, transpose
 from minidl.engines.numba_engine.infer import add_up, dense_forward, forward, penalty, target
 from minidl.engines.numba_engine.normalization import normalization_backward
 from minidl.engines.numba_engine.plan import MOVE, PASS, UNITS
@@ -205,8 +206,11 @@ def forward_and_back(
 @njit(cache=True, inline="always")
 def gather(classes, X, y, rows, inputs, outputs, first, x, goal):
     """Copy the chosen rows next to each other, and their targets; class indices as rows of one 1 among zeros."""
-    X_ = X.reshape(-1)
+    X_, line = X.reshape(-1), LINE // X.itemsize
     for r in range(rows.size):
+        if r + 2 < rows.size:  # rows lie anywhere in memory: no processor foresees which comes next
+            for k in range(0, inputs, line):
+                fetch(X_, rows[r + 2] * inputs + k)
         source, copy = vector(X_, rows[r] * inputs, inputs), vector(x, (first + r) * inputs, inputs)
         for k in range(inputs):
             copy[k] = source[k]
