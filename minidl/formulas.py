@@ -142,7 +142,8 @@ def function(name: str, *arguments: sp.Expr) -> sp.Expr:
 
 BISHOP = "C. M. Bishop, Pattern Recognition and Machine Learning, 2006"
 GOODFELLOW = "I. Goodfellow, Y. Bengio, A. Courville, Deep Learning, 2016"
-JACOB = "B. Jacob et al., Quantization and Training of Neural Networks for Integer-Arithmetic-Only Inference, CVPR 2018"
+JACOB = ("B. Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only "
+         "Inference, CVPR 2018")
 KINGMA = "D. P. Kingma, J. Ba, Adam: A Method for Stochastic Optimization, ICLR 2015, end of section 2"
 
 largest = Symbol("c_r", real=True)  # the largest logit of the row, though any number gives the same value
