@@ -5,6 +5,8 @@ Arrays are float32 or float64, one dtype per call, C-contiguous; results have th
 result unless ``out=`` is given; optimizers change ``theta`` and their slots in place, since that is what they are for.
 A backward operation takes the gradient of the loss by the operation's output and returns it by the input.
 NaN passes through activations, losses, penalties and all their backwards: clipping, signs and slopes keep it.
+The operations in whole numbers have the types that their shapes name; what is too large for uint8 becomes 255, what is
+too small its least value, and so does a NaN.
 
 Dropout masks. ``keep[r, k]`` of the layer ``layer`` at the training step ``step`` (both from 0) with ``seed`` comes
 from one counter-based generator, the same bits in every engine, in unsigned 64-bit arithmetic that wraps around:
@@ -60,9 +62,10 @@ AUC_BINS = 199  # Keras counts at 200 thresholds, which part the scores into 199
 
 PROBABILITY_FLOOR = 1e-7  # probabilities are clipped to [floor, 1 - floor] before a logarithm, as in Keras
 DEVIATION_FLOOR = 1e-7  # of a normalization, as in Keras
+SMALLEST_SCALE = 2.0**-126  # of a row in whole numbers: below float32's normal numbers its inverse may overflow
 
 
-UNITS = {"ulp": "ulp", "product": "u |A||B|", "relative": "u max|C|"}  # of an error, by its measure
+UNITS = {"ulp": "ulp", "product": "u |A||B|", "relative": "u max|C|", "steps": "steps"}  # of an error, by its measure
 
 
 @dataclass(frozen=True)
@@ -175,5 +178,14 @@ OPERATIONS = {
         *_penalty("l2"),
         Operation("dropout", "regularization", f"(x, {_DROPOUT[0]}", f"x {_DROPOUT[1]}", *_DROPOUT[2:]),
         Operation("dropout_backward", "regularization", f"(dy, {_DROPOUT[0]}", f"dy {_DROPOUT[1]}", *_DROPOUT[2:]),
+        # What lies close to the middle between two steps may be rounded to either.
+        Operation("quantize", "int8", "(x, scale, zero, out=None)", "x (n, i) float32 -> (n, i) uint8", "quantize",
+                  "steps", 1),
+        Operation("dense_int8", "int8", "(q, W, out=None)", "q (n, i) uint8, W (i, o) int8 -> (n, o) int32",
+                  "dense_int8", "steps", 0),
+        Operation("requantize", "int8", "(s, offset, multiplier, zero, low, out=None)",
+                  "s (n, o), offset (o,) int32, multiplier (o,) float32 -> (n, o) uint8", "requantize", "steps", 1),
+        Operation("dequantize", "int8", "(s, offset, factor, out=None)",
+                  "s (n, o), offset (o,) int32, factor (o,) float32 -> (n, o) float32", "dequantize", "relative", 2),
     )
 }

@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 import sympy as sp
-from sympy import Abs, IndexedBase, Max, Piecewise, Rational, Sum, Symbol, exp, log, sqrt
+from sympy import Abs, IndexedBase, Max, Min, Piecewise, Rational, Sum, Symbol, exp, log, sqrt
 
 from minidl import oracle
 
@@ -35,6 +35,10 @@ eta, mu, beta_1, beta_2, epsilon, lambda_ = sp.symbols("eta mu beta_1 beta_2 eps
 t = Symbol("t", integer=True, positive=True)
 rate, kept = Symbol("p", nonnegative=True), Symbol("B", nonnegative=True)
 mean, variance = Symbol("mu_x", real=True), Symbol("sigma_x^2", nonnegative=True)
+# In whole numbers: inputs Q, sums S with an offset c, what a step is worth (Delta), the number that stands for 0.
+Q, S = IndexedBase("Q", shape=(n, i), real=True), IndexedBase("S", shape=(n, o), real=True)
+c, M, steps = (IndexedBase(letter, shape=(o,), real=True) for letter in ("c", "M", "Delta"))
+step, zero, least = Symbol("Delta", positive=True), Symbol("q_0", integer=True), Symbol("q_min", integer=True)
 
 moments = ((m_next, beta_1 * m + (1 - beta_1) * g), (v_next, beta_2 * v + (1 - beta_2) * g**2))
 adam_step = eta * sqrt(1 - beta_2**t) / (1 - beta_1**t) * m_next / (sqrt(v_next) + epsilon)
@@ -138,6 +142,8 @@ def function(name: str, *arguments: sp.Expr) -> sp.Expr:
 
 BISHOP = "C. M. Bishop, Pattern Recognition and Machine Learning, 2006"
 GOODFELLOW = "I. Goodfellow, Y. Bengio, A. Courville, Deep Learning, 2016"
+JACOB = ("B. Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only "
+         "Inference, CVPR 2018")
 KINGMA = "D. P. Kingma, J. Ba, Adam: A Method for Stochastic Optimization, ICLR 2015, end of section 2"
 
 largest = Symbol("c_r", real=True)  # the largest logit of the row, though any number gives the same value
@@ -228,4 +234,17 @@ FORMULAS = {formula.name: formula for formula in (
     Formula("normalization", function("nu", x), (x - mean) / Max(sqrt(variance), Rational(1, 10**7)),
             "Shifts and scales each feature to mean 0 and deviation 1.",
             "Y. LeCun et al., Efficient BackProp, 1998, section 4.3; the floor under the deviation is Keras's", x),
+
+    # --- whole numbers ----------------------------------------------------------------------------------------
+    Formula("quantize", function("Q", x), Min(Max(function("round", x / step) + zero, 0), 255),
+            "A number as one of 256 steps; halves are rounded to even, what lies outside becomes 0 or 255.",
+            f"{JACOB}, eqs. 1 and 12"),
+    Formula("dense_int8", S[r, u], total(Q[r, k] * W[k, u], k),
+            "Each unit's weighted sum in whole numbers, which is exact.", f"{JACOB}, eq. 7"),
+    Formula("requantize", IndexedBase("Q")[r, u],
+            Min(Max(function("round", M[u] * (S[r, u] + c[u])) + zero, least), 255),
+            "A sum as the next layer takes it in; a ReLU on the way makes q_0 the least, which stands for 0.",
+            f"{JACOB}, eq. 4 and section 2.4"),
+    Formula("dequantize", Z[r, u], steps[u] * (S[r, u] + c[u]),
+            "What a sum is worth: the number of its steps, bias included, times the step.", f"{JACOB}, eq. 1"),
 )}

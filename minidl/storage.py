@@ -1,7 +1,8 @@
 """Models and weights in files: safetensors, with the configuration as JSON in its metadata and a checksum over all.
 
-The metadata hold one text, "minidl": a JSON object with what the file is ("model" or "weights"), the format's version,
-the version of minidl that wrote it, what config.py says of the model, and the SHA-256 of all that and of the arrays.
+The metadata hold one text, "minidl": a JSON object with what the file is (a key of ``KINDS``), the format's version,
+the version of minidl that wrote it, what config.py (of a quantized model inference/quantize/stored.py) says of the
+model, and the SHA-256 of all that and of the arrays.
 (One text, because safetensors writes several in any order, and the same model shall give the same bytes.) So a flipped
 bit is noticed wherever it is, and nothing in a file can name code to be run.
 """
@@ -13,6 +14,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +26,11 @@ from minidl.model import Sequential
 FORMAT_VERSION = 1
 HEADER_LIMIT = 2**24  # bytes; a model of a thousand layers has 0.4 million
 KEY, CHECKSUM = "minidl", "sha256"
+KINDS = {  # of files: the kinds of numbers in them, and what to do where another file is needed
+    "model": ("f", "a model; read it with minidl.load_model"),
+    "weights": ("f", "weights and no model; make the model and call its load_weights"),
+    "quantized": ("fi", "a quantized model; read it with minidl.load_model"),
+}
 ABOUT = ("format", "format_version", "minidl_version")  # what the configuration says of the file itself
 
 
@@ -50,8 +57,8 @@ def save_model(model: Sequential, path: str | os.PathLike, *, include_optimizer:
     write(path, "model", configuration, arrays)
 
 
-def load_model(path: str | os.PathLike, engine: str | None = None) -> Sequential:
-    """The model that ``save`` wrote, compiled as it was.
+def load_model(path: str | os.PathLike, engine: str | None = None) -> Sequential | Any:
+    """The model that ``save`` wrote, compiled as it was; a QuantizedModel where one was saved.
 
     It runs on the engine it was saved with, or where that cannot run, with a warning, on what "auto" finds; ``engine``
     chooses another. Raises OSError for a file that cannot be read, ValueError for one that is damaged or holds no
@@ -59,10 +66,13 @@ def load_model(path: str | os.PathLike, engine: str | None = None) -> Sequential
     """
     if engine is not None:
         get_engine(engine)  # what is wrong with it is said first
-    configuration, arrays = read(path, "model")
+    kind, configuration, arrays = opened(path, "model", "quantized")
+    restore = config.restore
+    if kind == "quantized":
+        from minidl.inference.quantize.stored import restore
     impossible = f"the file {os.fsdecode(path)!r} holds no possible model"
     with explained(impossible, ValueError, TypeError, RuntimeError, OverflowError):
-        return config.restore(configuration, arrays, engine)
+        return restore(configuration, arrays, engine)
 
 
 def save_weights(model: Sequential, path: str | os.PathLike) -> None:
@@ -132,6 +142,11 @@ def read(path: str | os.PathLike, *kinds: str) -> tuple[dict, dict[str, np.ndarr
 
     Raises OSError for a file that cannot be read, ValueError for one that is damaged or something else.
     """
+    return opened(path, *kinds)[1:]
+
+
+def opened(path: str | os.PathLike, *kinds: str) -> tuple[str, dict, dict[str, np.ndarray]]:
+    """Which of these kinds a file is, and what ``read`` says."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -140,7 +155,7 @@ def read(path: str | os.PathLike, *kinds: str) -> tuple[dict, dict[str, np.ndarr
     try:
         said, arrays = parsed(text), load(content)
         version, kind = said["format_version"], said["format"]
-        sound = type(version) is int and said.pop(CHECKSUM, None) == checksum(said, arrays)
+        sound = type(version) is int and kind in KINDS and said.pop(CHECKSUM, None) == checksum(said, arrays)
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError, SafetensorError):
         version, sound = FORMAT_VERSION, False
     if type(version) is int and version != FORMAT_VERSION:
@@ -148,11 +163,11 @@ def read(path: str | os.PathLike, *kinds: str) -> tuple[dict, dict[str, np.ndarr
             f"the file {path!r} has the format version {version}, but this minidl reads version {FORMAT_VERSION}; use "
             f"the minidl that wrote it (version {checks.shown(said.get('minidl_version'))})"
         )
-    if not sound or any(array.dtype.kind != "f" for array in arrays.values()):
+    if not sound or any(array.dtype.kind not in KINDS[kind][0] for array in arrays.values()):
         raise ValueError(f"the file {path!r} is damaged or cut off: its contents are not what was written")
     if kind not in kinds:
-        raise ValueError(f"the file {path!r} holds weights and no model; make the model and call its load_weights")
-    return {name: value for name, value in said.items() if name not in ABOUT}, arrays
+        raise ValueError(f"the file {path!r} holds {KINDS[kind][1]}")
+    return kind, {name: value for name, value in said.items() if name not in ABOUT}, arrays
 
 
 def content_of(path: str) -> tuple[bytes, str]:

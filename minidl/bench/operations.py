@@ -23,8 +23,8 @@ def sample(name: str, dtype: str = "float32", large: bool = False, seed: int = 0
     n, i, o, K = (256, 784, 256, 200_000) if large else (5, 7, 4, 200)
     make = SAMPLES[name] if name in SAMPLES else SAMPLES[name.removesuffix("_backward")]
     made = make(name, rng, n, i, o, K, np.dtype(dtype))
-    if name == "auc_histograms":
-        return made  # its counts are float64 in either dtype
+    if name == "auc_histograms" or OPERATIONS[name].module == "int8":
+        return made  # counts are float64 in either dtype, and whole numbers have types of their own
     return tuple(np.ascontiguousarray(a, dtype) if isinstance(a, np.ndarray) else a for a in made)
 
 
@@ -64,6 +64,8 @@ def error(engine: Engine, name: str, dtype: str = "float32", arguments: tuple | 
     found, expected = call(engine, name, arguments), ORACLES[name](name, arguments)
     if operation.measure == "ulp":
         return max(float(oracle.ulp_error(a, b).max()) for a, b in zip(found, expected, strict=True))
+    if operation.measure == "steps":
+        return max(float(np.abs(a - b.astype(np.float64)).max()) for a, b in zip(found, expected, strict=True))
     scale = magnitude(name, arguments) if operation.measure == "product" else None
     return max(oracle.relative_error(a, np.atleast_1d(b), scale) for a, b in zip(found, expected, strict=True))
 
@@ -150,6 +152,18 @@ def penalty_sample(name, rng, n, i, o, K, dtype):
     return (w, 0.125, np.zeros(K)) if name.endswith("_backward") else (w, 0.125)
 
 
+def int8_sample(name, rng, n, i, o, K, dtype):
+    q, W = rng.integers(0, 256, (n, i), np.uint8), rng.integers(-127, 128, (i, o), np.int8)
+    s, offset = rng.integers(-(2**18), 2**18, (n, o), np.int32), rng.integers(-(2**16), 2**16, o, np.int32)
+    factor = rng.uniform(2.0**-12, 2.0**-10, o).astype(np.float32)
+    return {
+        "quantize": (rng.normal(size=(n, i)).astype(np.float32), np.float32(0.01), 100),  # some lie outside
+        "dense_int8": (q, W),
+        "requantize": (s, offset, factor, 3, 3),
+        "dequantize": (s, offset, factor),
+    }[name]
+
+
 def dropout_sample(name, rng, n, i, o, K, dtype):
     return rng.normal(size=(n, i)), 0.25, 1234567, 5, 1
 
@@ -218,6 +232,12 @@ def penalty_oracle(name, arguments):
     return [FORMULAS[name].evaluate(w=arguments[0], **{"lambda": arguments[1]})]
 
 
+def int8_oracle(name, arguments):
+    letters = {"quantize": ("x", "Delta", "q_0"), "dense_int8": "QW", "dequantize": ("S", "c", "Delta")}
+    letters["requantize"] = ("S", "c", "M", "q_0", "q_min")
+    return [FORMULAS[name].evaluate(**dict(zip(letters[name], arguments, strict=True)))]
+
+
 def dropout_oracle(name, arguments):
     from minidl.engines.numpy_engine.regularization import keep_mask  # which entries are kept is no formula
 
@@ -231,6 +251,7 @@ def dropout_oracle(name, arguments):
 FAMILIES = {
     "activations": (activation_sample, activation_oracle),
     "dense": (dense_sample, dense_oracle),
+    "int8": (int8_sample, int8_oracle),
     "losses": (loss_sample, loss_oracle),
     "metrics": (loss_sample, metric_oracle),
     "normalization": (normalization_sample, normalization_oracle),

@@ -27,9 +27,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    from minidl import load_model
-
     options.not_over(given.out, (given.model,))
-    load_model(given.model, engine="numpy").export(given.out)  # nothing is computed, so any engine will do
+    options.load(given.model, "numpy").export(given.out)  # nothing is computed, so any engine will do
     print(f"written: {given.out}")
     return OK

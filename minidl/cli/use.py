@@ -39,10 +39,9 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
 
 
 def run_evaluate(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    from minidl import load_model
     from minidl.data import read_csv
 
-    model = load_model(given.model, engine=given.engine)
+    model = options.load(given.model, given.engine)
     if model.schema is None:
         if given.target is None and given.labels is None:
             parser.error("say which column holds the labels with --target COLUMN, or give them with --labels FILE")
@@ -81,12 +80,12 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
 
 
 def run_predict(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    from minidl import files, load_model
+    from minidl import files
     from minidl.data import read_chunks
     from minidl.data.text import Source
 
     target = options.not_over(given.out, (given.data, given.model))
-    model = load_model(given.model, engine=given.engine)
+    model = options.load(given.model, given.engine)
     source = Source(given.data)
     schema = model.schema or columns_of(source, model)
     partial, rows = f"{target}.partial", 0

@@ -48,6 +48,9 @@ class Printer(MathMLPresentationPrinter):
     def _print_Max(self, largest: sp.Max) -> Element:
         return self.tag("mrow", self.tag("mi", "max"), self._paren_comma_separated(*largest.args))
 
+    def _print_Min(self, smallest: sp.Min) -> Element:
+        return self.tag("mrow", self.tag("mi", "min"), self._paren_comma_separated(*smallest.args))
+
     def _print_Piecewise(self, piecewise: sp.Piecewise) -> Element:
         rows = []
         for value, condition in piecewise.args:

@@ -140,8 +140,9 @@ def formulas(report: dict) -> str:
     note = (
         "Errors are the largest found against the formula itself, evaluated to 40 digits. <code>ulp</code>: units in "
         "the last place of the result. <code>u |A||B|</code>: the rounding unit times the size of the terms that were "
-        "added up. <code>u max|C|</code>: the rounding unit times the largest entry of the result. Times are those of "
-        "the whole operation on float32 arrays of the sizes given."
+        "added up. <code>u max|C|</code>: the rounding unit times the largest entry of the result. <code>steps</code>: "
+        "whole numbers of the result. Times are those of the whole operation on arrays of the sizes given, of float32 "
+        "or, where the formula says so, whole numbers."
     )
     return f'<h2>The formulas</h2><p class="soft">{note}</p><nav class="card">{links}</nav>{cards}'
 

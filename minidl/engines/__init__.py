@@ -21,10 +21,14 @@ class Engine:
     ``trainer(program, X, y, sample_weight, batch_size)`` places the data, once; its ``run(orders, start, stop)`` trains
     on the rows ``order[start:stop]`` of each epoch's order, orders (epochs, n), and returns the sums of loss and
     metrics for each; ``pull()`` brings the parameters back.
-    ``predict(program, X)`` and ``evaluate(program, X, y, sample_weight)`` run the model forward. These take and return
-    NumPy arrays; an operation takes and returns the engine's own, for which ``to_device`` and ``to_host`` are the way
-    from NumPy and back. ``synchronize()`` waits until all that was asked for is done: call it before reading a clock.
-    Where the engine's arrays are NumPy's and a call returns when it is done, the three have nothing to do.
+    ``predict(program, X)`` and ``evaluate(program, X, y, sample_weight)`` run the model forward.
+    ``predict_int8(program, X, out)`` runs an Int8Program (minidl/inference/int8.py) on X (n, i) into out (n, o), both
+    float32. It returns how many entries of X lay outside of the first layer's range: those whose step, rounded, was
+    not in [0, 255], NaN among them; 0 where each row has a range of its own.
+    These take and return NumPy arrays; an operation takes and returns the engine's own, for which ``to_device`` and
+    ``to_host`` are the way from NumPy and back. ``synchronize()`` waits until all that was asked for is done: call it
+    before reading a clock. Where the engine's arrays are NumPy's and a call returns when it is done, the three have
+    nothing to do.
     """
 
     def __init__(self, name: str):
@@ -38,6 +42,7 @@ class Engine:
         self.trainer = importlib.import_module(f"{package}.train").Trainer
         infer = importlib.import_module(f"{package}.infer")
         self.predict, self.evaluate = infer.predict, infer.evaluate
+        self.predict_int8 = importlib.import_module(f"{package}.int8").predict_int8
         if name == "cupy":
             device = importlib.import_module(f"{package}.device")
             self.to_device, self.to_host, self.synchronize = device.to_device, device.to_host, device.synchronize

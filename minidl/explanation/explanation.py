@@ -20,6 +20,7 @@ UNITS = {
     "ulp": "in units in the last place of the result",
     "product": "in rounding units u times the size of the terms added up, |A||B|",
     "relative": "in rounding units u times the largest entry of the result",
+    "steps": "in whole steps of the result",
 }
 
 # What the letters of the formulas stand for.
@@ -32,7 +33,10 @@ LETTERS = {
     "beta_1": "how much of m stays", "beta_2": "how much of v stays", "epsilon": "keeps the divisor from 0",
     "lambda": "rate of the penalty", "p": "share that is dropped", "B": "1 where kept, else 0", "mu_x": "mean",
     "sigma_x^2": "variance", "c_r": "the row's largest logit", "r": "row", "k": "input", "u": "unit or class",
-    "s": "the same, summed over", "j": "the unit the derivative is taken by", "q": "entry", "n": "how many rows",
+    "s": "the same, summed over", "j": "the unit the derivative is taken by", "q": "entry", "Q": "inputs, 0 to 255",
+    "S": "sums, whole numbers", "c": "bias, and correction for q_0, in steps of S", "Delta": "what a step is worth",
+    "q_0": "the whole number that stands for 0", "q_min": "the least to come out", "M": "steps of Q in a step of S",
+    "n": "how many rows",
     "i": "how many inputs", "o": "how many units", "K": "how many weights",
 }  # fmt: skip
 
@@ -155,7 +159,8 @@ class Explanation(display.Shown):
     def note(self) -> str:
         """What error and time were measured on."""
         sizes = next((c.measured["timed_on"] for c in self.columns if c.measured and "timed_on" in c.measured), "")
-        timed = f"; time of a call on float32 arrays of {', '.join(dict.fromkeys(sizes.split(', ')))}" if sizes else ""
+        kind = "arrays" if self.chapter == "int8" else "float32 arrays"
+        timed = f"; time of a call on {kind} of {', '.join(dict.fromkeys(sizes.split(', ')))}" if sizes else ""
         busy = " The machine was busy, so the times are uncertain." if self.busy else ""
         return f"Error: the largest of a sample, against 40 digits{timed}.{busy}"
 

@@ -63,6 +63,9 @@ class Printer(PrettyPrinter):
     def _print_Max(self, largest: sp.Max) -> prettyForm:
         return self.call("max", largest.args)
 
+    def _print_Min(self, smallest: sp.Min) -> prettyForm:
+        return self.call("min", smallest.args)
+
     def _print_Rational(self, number: sp.Rational) -> prettyForm:
         tens = len(str(number.q)) - 1
         if number.p == 1 and number.q == 10**tens > 10:

@@ -7,7 +7,12 @@ A number x stands as q = round(x / scale) + zero, in [0, 255] for what goes into
     offset_u = round(b_u / (x_scale scale_u)) - x_zero sum_k W'_ku
 
 with whole numbers in the brackets (Jacob et al., "Quantization and Training of Neural Networks for Efficient
-Integer-Arithmetic-Only Inference", 2018, equation 7). Rounding is to the nearest, half to even.
+Integer-Arithmetic-Only Inference", 2018, equation 7). Rounding is to the nearest, half to even. What is rounded to less
+than 0 or more than 255 becomes 0 or 255, and a NaN 0.
+
+Scale and zero of what goes into a layer are found beforehand, from data (static), or for each row when it comes, from
+its least and largest entry and 0 (dynamic): scale = (largest - least) / 255, but no less than 2^-126, and
+zero = round(-least / scale). Then the bias is added as the number that it is.
 """
 
 from __future__ import annotations
@@ -23,7 +28,8 @@ class Int8Layer:
     """A normalization, where there is one before it, a dense layer and its activation.
 
     W: int8 (i, o); scale: float32 (o,), of W's units; bias: float32 (o,). activation: its code (contract.py).
-    x_scale, x_zero: of what goes in; 0 where each row gets its own when it comes (dynamic).
+    x_scale, x_zero: of what goes in; 0 where each row gets its own when it comes (dynamic). inputs * 255 * 127 and
+        the bias in steps of the sum are less than 2^31 together, so that no sum leaves int32.
     mean, deviation: float32 (i,), of the normalization, or empty.
     """
 
@@ -70,6 +76,10 @@ class Int8Program:
     @cached_property
     def plans(self) -> dict:
         return {}
+
+    def __getstate__(self) -> dict:
+        """For copy.deepcopy and pickle: a plan is of this process, and may hold addresses."""
+        return {name: value for name, value in vars(self).items() if name != "plans"}
 
     @property
     def inputs(self) -> int:

@@ -1,0 +1,55 @@
+"""Whole numbers in Numba: the operations of a network in int8, and the network forward."""
+
+import numpy as np
+
+from minidl.engines.numba_engine.cache import njit
+from minidl.engines.numpy_engine.int8 import predict_int8  # noqa: F401  replaced by the kernels
+
+# --- the operations, one by one -------------------------------------------------------------------------------------
+
+
+@njit(cache=True)
+def quantize(x, scale, zero, out=None):
+    out = np.empty(x.shape, np.uint8) if out is None else out
+    inverse, shift = np.float32(1) / np.float32(scale), np.float32(zero)
+    for r in range(x.shape[0]):
+        for k in range(x.shape[1]):
+            out[r, k] = as_uint8(np.rint(x[r, k] * inverse) + shift, np.float32(0))
+    return out
+
+
+@njit(cache=True)
+def dense_int8(q, W, out=None):
+    out = np.empty((q.shape[0], W.shape[1]), np.int32) if out is None else out
+    for r in range(out.shape[0]):
+        for u in range(out.shape[1]):
+            out[r, u] = 0
+        for k in range(q.shape[1]):
+            for u in range(out.shape[1]):
+                out[r, u] += np.int32(q[r, k]) * np.int32(W[k, u])
+    return out
+
+
+@njit(cache=True)
+def requantize(s, offset, multiplier, zero, low, out=None):
+    out = np.empty(s.shape, np.uint8) if out is None else out
+    shift, least = np.float32(zero), np.float32(low)
+    for r in range(s.shape[0]):
+        for u in range(s.shape[1]):
+            out[r, u] = as_uint8(np.rint(np.float32(s[r, u] + offset[u]) * multiplier[u]) + shift, least)
+    return out
+
+
+@njit(cache=True)
+def dequantize(s, offset, factor, out=None):
+    out = np.empty(s.shape, np.float32) if out is None else out
+    for r in range(s.shape[0]):
+        for u in range(s.shape[1]):
+            out[r, u] = np.float32(s[r, u] + offset[u]) * factor[u]
+    return out
+
+
+@njit(cache=True)
+def as_uint8(q, low):
+    q = q if q > low else low  # a NaN is not above
+    return np.uint8(q if q < 255 else 255)

@@ -1,0 +1,173 @@
+"""QuantizedModel: a network in whole numbers that predicts, tells what it clips, and is kept in files."""
+
+from __future__ import annotations
+
+import warnings
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minidl import checks, display
+from minidl.data.schema import Schema, arrange
+from minidl.engines import Engine, get_engine
+from minidl.inference.int8 import Int8Layer, Int8Program
+from minidl.inference.quantize.report import Report
+from minidl.summary import in_bytes
+
+MANY = 0.01  # of the inputs beyond the range, more than of the calibration data: then a warning is due
+
+
+class QuantizedModel:
+    """What ``minidl.quantize`` returns, and ``minidl.load_model`` of a file that ``save`` wrote. It only predicts.
+
+    report: what quantization costs, layer by layer, on the calibration data. It shows itself.
+    schema: the columns of the table that the model was trained on, if it was one; they are found by name.
+    clipped: how many entries of the inputs so far lay outside of the range of the calibration data, and so counted as
+        its nearest end; ``seen``: of how many. A UserWarning comes once, when clipped is more than a hundredth of seen
+        (and of what is clipped of the calibration data).
+    """
+
+    def __init__(self, program: Int8Program, report: Report, schema: Schema | None, engine: Engine):
+        self.report, self.schema, self.clipped, self.seen = report, schema, 0, 0
+        self._program, self._engine, self._warned = program, engine, False
+
+    # --- what it is -------------------------------------------------------------------------------------------------
+
+    @property
+    def layers(self) -> tuple[Int8Layer, ...]:
+        """The dense layers, each with the normalization before it, in whole numbers."""
+        return self._program.layers
+
+    @property
+    def input_shape(self) -> tuple[int]:
+        """(features,) of a row."""
+        return (self._program.inputs,)
+
+    @property
+    def output_shape(self) -> tuple[int]:
+        """(outputs,) of a row."""
+        return (self._program.outputs,)
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether each row has its own range before each layer."""
+        return self._program.dynamic
+
+    @property
+    def engine(self) -> str:
+        """The name of the engine that it runs on."""
+        return self._engine.name
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of weights, their scales, biases and normalizations; ``float32_nbytes`` is the same in float32."""
+        return sum(array.nbytes for array in self._arrays())
+
+    @property
+    def float32_nbytes(self) -> int:
+        scales = sum(layer.scale.size for layer in self.layers)
+        return 4 * (sum(array.size for array in self._arrays()) - scales)
+
+    def _arrays(self) -> list[np.ndarray]:
+        owners = [*self.layers, self._program]
+        names = ("W", "scale", "bias", "mean", "deviation")
+        return [getattr(owner, name) for owner in owners for name in names if hasattr(owner, name)]
+
+    # --- use --------------------------------------------------------------------------------------------------------
+
+    def predict(self, x: object) -> np.ndarray:
+        """The output for each row of x (n, i): (n, o), float32.
+
+        Raises TypeError or ValueError as ``Sequential.predict`` does: for other features, text, NaN and infinity.
+        """
+        return self._forward(self._features(x))
+
+    def __call__(self, x: object) -> np.ndarray:
+        """As ``predict``; float32 rows in one piece of memory go straight through."""
+        direct = type(x) is np.ndarray and x.dtype == np.float32 and x.flags.carray and not self._program.dynamic
+        if direct and x.ndim == 2 and x.shape[1] == self._program.inputs and len(x) > 0:
+            return self._forward(x)
+        return self._forward(self._features(x))
+
+    def _features(self, x: object) -> np.ndarray:
+        if type(x) is not np.ndarray:
+            x = arrange(x, self.schema)
+        return checks.features(x, np.dtype(np.float32), self._program.inputs)
+
+    def _forward(self, X: np.ndarray) -> np.ndarray:
+        out = np.empty((len(X), self._program.outputs), np.float32)
+        outside = self._engine.predict_int8(self._program, X, out)
+        if outside:  # NaN and infinity are always outside: so it is enough to look for them now
+            checks.clean(X, "X", X.dtype)
+        self.seen += X.size
+        if outside:
+            self._count(outside)
+        return out
+
+    def _count(self, outside: int) -> None:
+        self.clipped += outside
+        share = self.clipped / self.seen
+        if not self._warned and share > MANY + self.report.layers[0].clipped:
+            self._warned = True
+            warnings.warn(
+                f"{share:.1%} of the inputs so far lie outside of the range of the calibration data and count as its "
+                "ends; quantize the model again with rows like these",
+                stacklevel=4,
+            )
+
+    # --- how it shows and keeps itself ------------------------------------------------------------------------------
+
+    def summary(self) -> None:
+        """Print the report, the size, and what was clipped so far; a table in Jupyter."""
+        if display.in_notebook():
+            from IPython.display import HTML
+            from IPython.display import display as display_
+
+            display_(HTML(self._repr_html_()))
+        else:
+            print("\n".join([str(self.report), *self._remarks()]))
+
+    def _remarks(self) -> list[str]:
+        small, large = in_bytes(self.nbytes), in_bytes(self.float32_nbytes)
+        found = [f"{small} instead of {large} in float32, engine {self.engine}"]
+        if self.clipped:
+            share = self.clipped / self.seen
+            found.append(f"{self.clipped:,} of {self.seen:,} inputs so far ({share:.2%}) lay outside of the range")
+        return found
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        lines = "".join(f'<p class="soft">{escape(remark)}</p>' for remark in self._remarks())
+        return display.fragment(self.report._html() + lines)
+
+    def __repr__(self) -> str:
+        widths = [*self.input_shape, *(layer.W.shape[1] for layer in self.layers)]
+        return f"<QuantizedModel {'-'.join(map(str, widths))}>"
+
+    def plot(self, path: str | Path | None = None) -> Any:
+        """Draw a histogram of each layer's inputs with its range; the figure, which shows itself in Jupyter.
+
+        path: a .png, .svg or .pdf that is written, too. ValueError for another, OSError where it cannot be written,
+        RuntimeError for a dynamic model, whose rows have ranges of their own.
+        """
+        from minidl.inference.quantize import picture
+
+        return picture.of_ranges(self, path)
+
+    def save(self, path: str | PathLike) -> None:
+        """Write it to a file that ``minidl.load_model`` reads. OSError where it cannot be written."""
+        from minidl import storage
+        from minidl.inference.quantize import stored
+
+        storage.write(path, "quantized", *stored.describe(self))
+
+    def __getstate__(self) -> dict:
+        """For copy.deepcopy and pickle: the engine by its name, since it is not the model's own."""
+        return vars(self) | {"_engine": self._engine.name}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state)
+        self._engine = get_engine(self._engine)
