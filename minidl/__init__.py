@@ -34,6 +34,7 @@ if TYPE_CHECKING:  # the same names once more, for those who read types and run 
     from minidl.explanation import explain as explain
     from minidl.inference import prune as prune
     from minidl.inference.quantize import quantize as quantize
+    from minidl.inference import tune as tune
     from minidl.interop import from_onnx as from_onnx
     from minidl.layers import Dense as Dense
     from minidl.layers import Dropout as Dropout
@@ -73,7 +74,7 @@ _MODULES = (
     "bench", "callbacks", "data", "formulas", "initializers", "layers", "losses", "metrics", "optimizers",
     "regularizers",
 )  # fmt: skip
-_INFERENCE = ("prune",)
+_INFERENCE = ("prune", "tune")
 
 __all__ = [*_HOME, *_MODULES, *_INFERENCE]
 

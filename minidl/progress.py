@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import numbers
 import sys
 import time
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -74,3 +76,32 @@ class Progress:
         if now - self.drawn >= 0.1:
             self.drawn = now
             self.bar.refresh()
+
+
+@contextlib.contextmanager
+def bar(verbose: int, text: str, total: float) -> Iterator[Callable[[float], None]]:
+    """For work that is no training: a bar, a line as it begins, or nothing; call what it gives with how much is done.
+
+    The bar is drawn only then, and at most ten times a second: no thread takes its time from what is measured.
+    """
+    if verbose != 1:
+        if verbose == 2:
+            print(text, flush=True)
+        yield lambda done: None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn())
+    drawn = 0.0
+    with Progress(*columns, auto_refresh=False) as shown:
+        task = shown.add_task(text, total=total)
+        shown.refresh()
+
+        def advance(done: float) -> None:
+            nonlocal drawn
+            shown.update(task, completed=done)
+            if time.perf_counter() - drawn >= 0.1:
+                drawn = time.perf_counter()
+                shown.refresh()
+
+        yield advance
