@@ -33,8 +33,8 @@ if TYPE_CHECKING:  # the same names once more, for those who read types and run 
     from minidl.engines import get_engine as get_engine
     from minidl.explanation import explain as explain
     from minidl.inference import prune as prune
-    from minidl.inference.quantize import quantize as quantize
     from minidl.inference import tune as tune
+    from minidl.inference.quantize import quantize as quantize
     from minidl.interop import from_onnx as from_onnx
     from minidl.layers import Dense as Dense
     from minidl.layers import Dropout as Dropout

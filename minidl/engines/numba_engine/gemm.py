@@ -304,19 +304,19 @@ def multiply(m, o, d, C, c_start, c_row, D, d_start, A, a_start, a_row, a_column
                         C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, w, w_at, w_row, w_column, steps,
                         width, low,
                     )
-                elif rows == 3:
+                elif rows == 3:  # these tiles are wider than what is packed together
                     band_of_three(
-                        C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, w, w_at, w_row, w_column, steps,
+                        C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, B, b_k + u, b_row, ONE, steps,
                         width, low,
                     )
                 elif rows == 2:
                     band_of_two(
-                        C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, w, w_at, w_row, w_column, steps,
+                        C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, B, b_k + u, b_row, ONE, steps,
                         width, low,
                     )
                 else:
                     band_of_one(
-                        C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, w, w_at, w_row, w_column, steps,
+                        C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, B, b_k + u, b_row, ONE, steps,
                         width, low,
                     )
                 r += rows

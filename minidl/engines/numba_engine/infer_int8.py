@@ -7,7 +7,7 @@ and rows that each get a scale of their own (dynamic) are computed in float32.
 import numpy as np
 
 from minidl import aligned
-from minidl.contract import LINEAR, RELU
+from minidl.contract import LINEAR, RELU, SMALLEST_SCALE
 from minidl.engines.numba_engine import activations, threads
 from minidl.engines.numba_engine.atomics import add_atomically
 from minidl.engines.numba_engine.cache import njit
@@ -70,9 +70,8 @@ def quantize_each(x, q, q_row, scales, zeros):
         for k in range(x.shape[1]):
             value = x[r, k]
             least, largest = min(least, value), max(largest, value)
-        scale = (largest - least) / np.float32(255)
-        scale = np.float32(1) if scale == 0 else scale
-        zero = min(max(np.rint(-least / scale), np.float32(0)), np.float32(255))
+        scale = max((largest - least) / np.float32(255), np.float32(SMALLEST_SCALE))
+        zero = np.rint(-least / scale)
         scales[r], zeros[r] = scale, zero
         quantize_rows(x[r : r + 1], np.float32(1) / scale, zero, vector(q, r * q_row, q_row), q_row)
 
@@ -263,10 +262,9 @@ class Int8Inference:
         return packet, counters, buffers
 
 
-def predict_int8(program, X, out=None):
-    """The network's output for each row of X, float32 (n, i) -> (n, o), and how many entries of X were out of range."""
+def predict_int8(program, X, out):
+    """Fill ``out`` (n, o) with the program's output for each row of X; returns how many entries lay outside."""
     rows, plans = len(X), program.plans
-    out = np.empty((rows, program.outputs), np.float32) if out is None else out
     network = plans.get("network")
     if network is None:
         network = plans["network"] = Network(program)

@@ -1,11 +1,9 @@
-"""Whole numbers in Numba: the operations of a network in int8, and the network forward."""
+"""Whole numbers in Numba: the operations of a network in int8, one by one. How a whole network runs: infer_int8.py."""
 
 import numpy as np
 
 from minidl.engines.numba_engine.cache import njit
-from minidl.engines.numpy_engine.int8 import predict_int8  # noqa: F401  replaced by the kernels
-
-# --- the operations, one by one -------------------------------------------------------------------------------------
+from minidl.engines.numba_engine.infer_int8 import predict_int8 as predict_int8
 
 
 @njit(cache=True)
