@@ -37,6 +37,7 @@ from minidl.engines.numba_engine.views import matrix, matrix_at, vector, vector_
 
 CHUNK = 240  # rows at a time: what a chunk's layers hand on stays in the cache, and its rows are whole tiles
 
+NARROW = 32  # units; a layer of fewer takes as long
 MOST_PLANS = 16  # for so many numbers of rows a program keeps how they go through it
 
 # Places in the packet of an inference.
@@ -214,7 +215,8 @@ class Inference:
     """
 
     def __init__(self, program, rows: int):
-        operations = program.parameters.size * rows
+        inputs, units = program.table[program.table[:, KIND] == DENSE][:, [INPUTS, OUTPUTS]].T
+        operations = rows * int(inputs @ np.maximum(units, NARROW))
         self.program, self.threads = program, threads.for_rows(program, operations, rows)
         self.wakes = operations >= threads.PAYS_TO_WAKE
         self.chunk, self.shares = parts_of(rows, self.threads)

@@ -187,10 +187,9 @@ class Network:
         for p, layer in enumerate(self.layers):
             self.describe(p, layer, program.dynamic)
         self.out = self.keep(program.mean), self.keep(program.deviation)
-        self.products = sum(layer.W.size for layer in self.layers)
-        self.row_bytes = int(self.table[:, [STEPS, UNITS]].max(axis=0) @ [0, 1])
-        self.row_bytes = max(self.row_bytes, FOUR * int(self.table[:, STEPS].max()))
+        self.products = int(self.table[:, INPUTS] @ self.table[:, UNITS])
         self.row_units = int(self.table[:, UNITS].max())
+        self.row_bytes = max(self.row_units, FOUR * int(self.table[:, STEPS].max()))
         self.row_floats = int(self.table[:, [INPUTS, OUTPUTS]].max())
 
     def describe(self, p: int, layer, dynamic: bool):

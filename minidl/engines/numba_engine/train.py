@@ -237,18 +237,33 @@ def move(
     inputs, outputs, rows = table[p, INPUTS], table[p, OUTPUTS], last - first
     begin, size, dz = table[p, FIRST] + first * outputs, rows * outputs, slope_places[p + 1]
     x_p, x_start = (x, 0) if p == 0 else (work, places[p])
-    rows_backward_W(batch_size, rows, outputs, x_p, x_start + first, inputs, slopes, dz, zeros, own)
-    if numbers[p, L1] != 0:
-        l1_backward(vector(parameters, begin, size), numbers[p, L1], vector(own, 0, size))
-    if numbers[p, L2] != 0:
-        l2_backward(vector(parameters, begin, size), numbers[p, L2], vector(own, 0, size))
-    update(optimizer, optimizer_numbers, theta, slots, step, vector(own, 0, size), begin)
+    if batch_size == 1 and optimizer == SGD and numbers[p, L1] == 0 and numbers[p, L2] == 0:
+        sgd_by_one_row(
+            rows, outputs, theta, begin, x_p, x_start + first, slopes, dz,
+            theta.dtype.type(optimizer_numbers[LEARNING_RATE]),
+        )  # fmt: skip
+    else:
+        rows_backward_W(batch_size, rows, outputs, x_p, x_start + first, inputs, slopes, dz, zeros, own)
+        if numbers[p, L1] != 0:
+            l1_backward(vector(parameters, begin, size), numbers[p, L1], vector(own, 0, size))
+        if numbers[p, L2] != 0:
+            l2_backward(vector(parameters, begin, size), numbers[p, L2], vector(own, 0, size))
+        update(optimizer, optimizer_numbers, theta, slots, step, vector(own, 0, size), begin)
     if turned_places[p] >= 0:
         transpose(rows, outputs, parameters, begin, turned, turned_places[p] + first, inputs)
     if first == 0 and table[p, SECOND] < theta.size:
         db = vector(own, own.size - zeros.size, outputs)
         dense_backward_b(matrix(slopes, dz, batch_size, outputs), db)
         update(optimizer, optimizer_numbers, theta, slots, step, db, table[p, SECOND])
+
+
+@njit(cache=True)
+def sgd_by_one_row(rows, outputs, theta, begin, x, x_start, dz, dz_start, rate):
+    """The gradient of one row, and SGD's step with it: each weight is read and written once, and nothing else."""
+    for k in range(rows):
+        x_k, W_k, dz_1 = x[x_start + k], vector(theta, begin + k * outputs, outputs), vector(dz, dz_start, outputs)
+        for u in range(outputs):
+            W_k[u] -= rate * (x_k * dz_1[u])
 
 
 @njit(cache=True, inline="always")
