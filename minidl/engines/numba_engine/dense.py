@@ -102,9 +102,20 @@ def product(m, o, d, C, c_start, zeros, A, a_start, a_row, a_column, B, b_start,
 @njit(cache=True)
 def dense_backward_b(dz, out=None):
     out = np.empty(dz.shape[1], dz.dtype) if out is None else out
+    if out.size == 1:
+        out[0] = total_of(dz.reshape(-1))
+        return out
     for u in range(out.size):
         out[u] = 0
     for r in range(dz.shape[0]):
         for u in range(out.size):
             out[u] += dz[r, u]
     return out
+
+
+@njit(cache=True, fastmath={"contract", "reassoc"})
+def total_of(x):
+    total = x.dtype.type(0)
+    for e in range(x.size):
+        total += x[e]
+    return total
