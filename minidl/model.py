@@ -404,11 +404,20 @@ class Sequential:
         """A frozen copy that does nothing but predict, as fast as can be; see ``minidl.inference.predictor``.
 
         dtype: "float32" or "float64", by default the model's own; or "int8", for which ``calibration_data`` are rows
-        such as will come, see ``minidl.quantize``.
-        """
-        from minidl.inference import predictor
+        such as will come, see ``minidl.quantize``. max_batch: rows for which buffers are laid out; more are taken in
+        pieces of so many. threads: the most that a call may use; None is as many as pay.
 
-        return predictor.make(self, dtype, max_batch, threads, calibration_data)
+        Raises RuntimeError for a model that is not built, ValueError for one without a Dense layer.
+        """
+        if dtype == "int8":
+            from minidl.inference.quantize import quantize
+
+            return quantize(self, calibration_data).predictor(max_batch, threads)
+        if calibration_data is not None:
+            raise ValueError("calibration_data are for dtype='int8' alone; leave them out")
+        from minidl.inference.predictor import Predictor
+
+        return Predictor.of_model(self, dtype, max_batch, threads)
 
     def save(self, path: str | PathLike, *, include_optimizer: bool = False) -> None:
         """Write the model to a file that ``minidl.load_model`` reads; see ``minidl.storage.save_model``."""

@@ -8,7 +8,6 @@ import pytest
 
 import minidl
 from minidl.inference.fold import fold
-from minidl.inference.predictor import Predictor
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(2, 3, (500, 6)).astype(np.float32)
@@ -161,7 +160,7 @@ def test_wrong_models_and_inputs_are_refused():
         minidl.Sequential([dense(3)]).predictor()
     only = minidl.Sequential([minidl.Normalization(input_shape=(6,))])
     with pytest.raises(ValueError, match="no Dense layer"):
-        Predictor(only)
+        only.predictor()
     predictor = given(dense(3)).predictor()
     with pytest.raises(ValueError, match="5 features"):
         predictor(X[:, :5])

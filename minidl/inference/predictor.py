@@ -2,68 +2,116 @@
 
 from __future__ import annotations
 
+import dataclasses
+import threading
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from minidl import checks
 from minidl.inference.fold import fold
 from minidl.model import Sequential
 
+if TYPE_CHECKING:
+    from minidl.inference.predictor_summary import Summary
+    from minidl.inference.quantize.quantized_model import QuantizedModel
+
 DTYPES = ("float32", "float64", "int8")
 
 
-def make(
-    model: Sequential, dtype: str | None, max_batch: int, threads: int | None, calibration_data: object
-) -> Predictor:
-    """See ``minidl.Sequential.predictor``."""
-    if dtype == "int8":
-        import minidl
-
-        return minidl.quantize(model, calibration_data).predictor(max_batch, threads)
-    if calibration_data is not None:
-        raise ValueError("calibration_data are for dtype='int8' alone; leave them out")
-    return Predictor(model, max_batch, threads, checks.one_of(dtype or str(model._dtype), "dtype", DTYPES))
-
-
 class Predictor:
-    """A frozen copy of a model that does nothing but predict: ``predictor(x)``.
+    """A frozen copy of a model that does nothing but predict: ``predictor(x)``, with x (n, i) -> (n, o).
 
-    x (n, i) -> (n, o) float32 or float64, as the model's; ``out`` may be given, and then nothing is allocated. NaN and
-    infinity pass through the formulas. The model may be trained on; the predictor stays as it is. Made by
-    ``model.predictor()``.
+    It is made by ``model.predictor()``: "float32" or "float64" computes and returns that; "int8" takes and returns
+    float32. The model may be trained on; the predictor stays as it is. NaN and infinity pass through the formulas,
+    but not through whole numbers: "int8" refuses them.
 
-    max_batch: rows for which the buffers are laid out; more are taken in pieces of so many. threads: the most that a
-    call may use; None is as many as pay. Raises RuntimeError for a model that is not built, ValueError for one without
-    a Dense layer.
+    folded: what was done to the model, in sentences. clipped: how many entries of the inputs so far lay outside of the
+    range that "int8" was calibrated for.
     """
 
-    def __init__(
-        self, model: Sequential, max_batch: int = 1024, threads: int | None = None, dtype: str = "float32"
-    ):
-        self.max_batch = checks.whole_number(max_batch, "max_batch", 1)
-        threads = 0 if threads is None else checks.whole_number(threads, "threads", 1)
-        self._model, self.folded = fold(model, dtype=np.dtype(dtype))
-        self._program = self._model._program
-        self._program.most_threads = threads
-        self._predict, self._dtype = self._model._engine.predict, np.dtype(dtype)
-        self.inputs, self.outputs = self._program.inputs, self._program.outputs
-        for rows in {1, self.max_batch}:  # what has to be compiled or laid out is
-            self(np.zeros((rows, self.inputs), self._dtype))
+    def __init__(self, network: Sequential | QuantizedModel, dtype: str, max_batch: int, folded: list[str]):
+        self.dtype, self.max_batch, self.folded, self.clipped = dtype, max_batch, folded, 0
+        self._network, self._program, self._engine = network, network._program, network._engine
+        self._real, self._counting = np.dtype("float32" if dtype == "int8" else dtype), threading.Lock()
+        self._shape = self._program.inputs, self._program.outputs
+        self._run = self._run_int8 if dtype == "int8" else self._engine.predict
+        for rows in {1, max_batch}:  # so that the first call need not compile or lay out anything
+            self(np.zeros((rows, self._shape[0]), self._real))
+        self.clipped = 0
+
+    @classmethod
+    def of_model(cls, model: Sequential, dtype: str | None, max_batch: int, threads: int | None) -> Predictor:
+        """See ``minidl.Sequential.predictor``."""
+        dtype = checks.one_of(dtype or str(model._dtype), "dtype", DTYPES)
+        max_batch, threads = limits(max_batch, threads)
+        folded, done = fold(model, dtype=np.dtype(dtype))
+        folded._program.most_threads = threads
+        return cls(folded, dtype, max_batch, done)
+
+    @classmethod
+    def of_quantized(cls, model: QuantizedModel, max_batch: int, threads: int | None) -> Predictor:
+        """See ``QuantizedModel.predictor``."""
+        max_batch, threads = limits(max_batch, threads)
+        return cls(model.copy(dataclasses.replace(model._program, most_threads=threads)), "int8", max_batch, [])
 
     def __call__(self, x: object, out: np.ndarray | None = None) -> np.ndarray:
-        """The output for each row of x, which may be all that ``model.predict`` takes."""
-        if not (type(x) is np.ndarray and x.dtype == self._dtype and x.ndim == 2 and x.flags.carray):
-            x = self._model._features(x, finite=False)
-        rows, inputs = x.shape
-        if inputs != self.inputs or rows == 0:
-            x = self._model._features(x, finite=False)  # says what is wrong
+        """The output for each row of x, which may be all that ``model.predict`` takes.
+
+        With ``out`` (n, o) nothing is allocated, and it is what is returned. More rows than ``max_batch`` are taken in
+        pieces of so many. Raises ValueError for what does not fit.
+        """
+        inputs, outputs = self._shape
+        if not (type(x) is np.ndarray and x.dtype == self._real and x.ndim == 2 and x.flags.carray):
+            x = self._network._features(x, finite=False)
+        rows = len(x)
+        if x.shape[1] != inputs or rows == 0:
+            x = self._network._features(x, finite=False)  # says what is wrong
         if out is None:
-            out = np.empty((rows, self.outputs), self._dtype)
-        elif out.shape != (rows, self.outputs) or out.dtype != self._dtype or not out.flags.carray:
-            wanted = f"a C-contiguous array of {self._dtype} with the shape {(rows, self.outputs)}"
+            out = np.empty((rows, outputs), self._real)
+        elif out.shape != (rows, outputs) or out.dtype != self._real or not out.flags.carray:
+            wanted = f"a C-contiguous array of {self._real} with the shape {(rows, outputs)}"
             raise ValueError(f"out must be {wanted}, not {checks.shown(out)}")
         if rows <= self.max_batch:
-            return self._predict(self._program, x, out)
+            self._run(self._program, x, out)
+            return out
         for start in range(0, rows, self.max_batch):
             piece = slice(start, start + self.max_batch)
-            self._predict(self._program, x[piece], out[piece])
+            self._run(self._program, x[piece], out[piece])
         return out
+
+    def _run_int8(self, program, x, out):
+        outside = self._engine.predict_int8(program, x, out)
+        if outside:
+            checks.clean(x, "X", x.dtype)  # NaN and infinity are always outside: so they need only be looked for now
+            with self._counting:
+                self.clipped += outside
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its weights."""
+        return self._network.nbytes if self.dtype == "int8" else sum(w.nbytes for w in self._network.weights)
+
+    def summary(self) -> Summary:
+        """What was folded, its layers, bytes and operations, and how long it takes beside what the machine allows.
+
+        It is measured when this is called, in two or three seconds; the result shows itself as text and in Jupyter.
+        """
+        from minidl.inference import predictor_summary
+
+        return predictor_summary.summary(self)
+
+    def __repr__(self) -> str:
+        return f"<Predictor {'-'.join(map(str, self.widths))}, {self.dtype}, engine {self._engine.name}>"
+
+    @property
+    def widths(self) -> list[int]:
+        """Its inputs, and the units of each dense layer."""
+        return [self._shape[0], *(layer.W.shape[1] for layer in self._network.layers if hasattr(layer, "W"))]
+
+
+def limits(max_batch: object, threads: object) -> tuple[int, int]:
+    """Both checked; 0 threads are as many as pay."""
+    return checks.whole_number(max_batch, "max_batch", 1), (
+        0 if threads is None else checks.whole_number(threads, "threads", 1)
+    )

@@ -221,6 +221,9 @@ class Inference:
         self.wakes = operations >= threads.PAYS_TO_WAKE
         self.chunk, self.shares = parts_of(rows, self.threads)
         self.places, self.size = inference_places_for(program, self.chunk)
+        item, parted = program.parameters.itemsize, program.table[:, KIND] != ACTIVATION
+        self.buffer_bytes = self.threads * self.size * item
+        self.unplanned_bytes = rows * int(program.table[parted, OUTPUTS].sum()) * item
         self.free: list[tuple] = []
 
     def new_packet(self) -> tuple:

@@ -188,9 +188,11 @@ class Network:
             self.describe(p, layer, program.dynamic)
         self.out = self.keep(program.mean), self.keep(program.deviation)
         self.products = int(self.table[:, INPUTS] @ self.table[:, UNITS])
-        self.row_units = int(self.table[:, UNITS].max())
-        self.row_bytes = max(self.row_units, FOUR * int(self.table[:, STEPS].max()))
-        self.row_floats = int(self.table[:, [INPUTS, OUTPUTS]].max())
+        self.row_bytes = max(int(self.table[:, UNITS].max()), FOUR * int(self.table[:, STEPS].max()))
+        real = self.table[self.table[:, WHOLE] == 0]  # the layers that put out floats
+        normalized = self.table[self.table[:, MEAN] != 0, INPUTS]
+        self.row_units = int(real[:, UNITS].max())
+        self.row_floats = max([*real[:-1, OUTPUTS].tolist(), *normalized.tolist()], default=0)
 
     def describe(self, p: int, layer, dynamic: bool):
         """The row of this layer."""
@@ -234,18 +236,22 @@ class Int8Inference:
         self.network, self.dynamic = network, program.dynamic
         self.threads, self.wakes = threads.for_rows(program, operations, rows), operations >= threads.PAYS_TO_WAKE
         self.chunk, self.shares = parts_of(rows, self.threads)
+        chunk = self.chunk
+        self.bytes = aligned.whole_lines(chunk * network.row_bytes, np.uint8)
+        self.sums = aligned.whole_lines(chunk * network.row_units, np.int32)
+        self.floats = aligned.whole_lines(chunk * (network.row_floats + 2), np.float32)
+        self.buffer_bytes = self.threads * (2 * self.bytes + 4 * self.sums + 4 * self.floats)
+        widths = network.table[:, [INPUTS, OUTPUTS]].sum(axis=0)
+        self.unplanned_bytes = rows * int(widths @ [1, 4 + 4])  # bytes before each layer, sums and floats behind it
         self.free: list[tuple] = []
 
     def new_packet(self) -> tuple:
         """A packet, and the buffers that it holds the addresses of."""
-        network, chunk, packet = self.network, self.chunk, np.zeros(PACKET_SIZE, np.int64)
-        bytes_ = aligned.whole_lines(chunk * network.row_bytes, np.uint8)
-        sums = aligned.whole_lines(chunk * network.row_units, np.int32)
-        floats = aligned.whole_lines(chunk * (network.row_floats + 2), np.float32)
+        network, packet = self.network, np.zeros(PACKET_SIZE, np.int64)
         counters = threads.counters(self.threads)
         buffers = (
-            aligned.zeros(2 * self.threads * bytes_, np.uint8), aligned.zeros(self.threads * sums, np.int32),
-            aligned.zeros(self.threads * floats, np.float32),
+            aligned.zeros(2 * self.threads * self.bytes, np.uint8), aligned.zeros(self.threads * self.sums, np.int32),
+            aligned.zeros(self.threads * self.floats, np.float32),
         )  # fmt: skip
         for place, array in (
             (TABLE, network.table), (NUMBERS, network.numbers), (BYTES, buffers[0]), (SUMS, buffers[1]),
@@ -253,8 +259,8 @@ class Int8Inference:
         ):  # fmt: skip
             packet[place] = array.ctypes.data
         for place, number in (
-            (LAYERS, len(network.layers)), (DYNAMIC, self.dynamic), (CHUNK_ROWS, chunk), (BYTES_SIZE, bytes_),
-            (SUMS_SIZE, sums), (FLOATS_SIZE, floats), (COUNTERS_SIZE, counters.size), (THREADS, self.threads),
+            (LAYERS, len(network.layers)), (DYNAMIC, self.dynamic), (CHUNK_ROWS, self.chunk), (BYTES_SIZE, self.bytes),
+            (SUMS_SIZE, self.sums), (FLOATS_SIZE, self.floats), (COUNTERS_SIZE, counters.size), (THREADS, self.threads),
             (OUT_MEAN, network.out[0]), (OUT_DEVIATION, network.out[1]),
         ):  # fmt: skip
             packet[place] = number

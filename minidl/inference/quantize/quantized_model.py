@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from minidl.engines import Engine, get_engine
 from minidl.inference.int8 import Int8Layer, Int8Program
 from minidl.inference.quantize.report import Report
 from minidl.summary import in_bytes
+
+if TYPE_CHECKING:
+    from minidl.inference.predictor import Predictor
 
 MANY = 0.01  # of the inputs beyond the range, more than of the calibration data: then a warning is due
 
@@ -91,10 +94,10 @@ class QuantizedModel:
             return self._forward(x)
         return self._forward(self._features(x))
 
-    def _features(self, x: object) -> np.ndarray:
+    def _features(self, x: object, finite: bool = True) -> np.ndarray:
         if type(x) is not np.ndarray:
-            x = arrange(x, self.schema)
-        return checks.features(x, np.dtype(np.float32), self._program.inputs)
+            x = arrange(x, self.schema, finite=finite)
+        return checks.features(x, np.dtype(np.float32), self._program.inputs, finite=finite)
 
     def _forward(self, X: np.ndarray) -> np.ndarray:
         out = np.empty((len(X), self._program.outputs), np.float32)
@@ -116,6 +119,16 @@ class QuantizedModel:
                 "ends; quantize the model again with rows like these",
                 stacklevel=4,
             )
+
+    def predictor(self, max_batch: int = 1024, threads: int | None = None) -> Predictor:
+        """A frozen copy that does nothing but predict; see ``Sequential.predictor``."""
+        from minidl.inference.predictor import Predictor
+
+        return Predictor.of_quantized(self, max_batch, threads)
+
+    def copy(self, program: Int8Program) -> QuantizedModel:
+        """The same with another program."""
+        return QuantizedModel(program, self.report, self.schema, self._engine)
 
     # --- how it shows and keeps itself ------------------------------------------------------------------------------
 
