@@ -168,3 +168,76 @@ def test_wrong_models_and_inputs_are_refused():
         predictor(X, out=np.empty((500, 3)))
     with pytest.raises(ValueError, match=r"shape \(500, 3\)"):
         predictor(X, out=np.empty((3, 500), np.float32).T)
+
+
+# --- in whole numbers -----------------------------------------------------------------------------------------------
+
+
+def test_a_predictor_in_int8_is_the_quantized_model():
+    model = given(normal(), dense(9, "relu"), dense(2, "sigmoid"))
+    predictor, quantized = model.predictor("int8", max_batch=100, calibration_data=X), minidl.quantize(model, X)
+    np.testing.assert_array_equal(predictor(X), quantized.predict(X))
+    np.testing.assert_array_equal(quantized.predictor(threads=1)(X[:3]), quantized.predict(X[:3]))
+    assert predictor.clipped == 0
+    far, out = X * 100, np.empty((500, 2), np.float32)
+    assert predictor(far, out=out) is out
+    quantized.predict(X)
+    with pytest.warns(UserWarning, match="outside"):
+        quantized.predict(far)
+    assert predictor.clipped == quantized.clipped > 1000
+    np.testing.assert_array_equal(out, quantized.predict(far))
+    with pytest.raises(ValueError, match="NaN"):
+        predictor(np.full((1, 6), np.nan, np.float32))
+    assert predictor.nbytes == quantized.nbytes < model.predictor().nbytes
+
+
+def test_calibration_data_are_for_int8_alone():
+    with pytest.raises(ValueError, match="calibration_data are for dtype='int8' alone"):
+        given(dense(3)).predictor(calibration_data=X)
+    with pytest.raises(TypeError, match="calibration_data is missing"):
+        given(dense(3)).predictor("int8")
+
+
+def test_a_float64_model_may_predict_in_float32():
+    model = given(normal(), dense(9, "tanh"), dense(2), dtype="float64")
+    predictor = model.predictor("float32")
+    assert predictor(X).dtype == np.float32
+    np.testing.assert_allclose(predictor(X), model.predict(X), rtol=1e-4, atol=1e-4)
+
+
+# --- how it shows itself --------------------------------------------------------------------------------------------
+
+
+def test_the_roofline_of_a_call():
+    from minidl.bench.ceilings import Ceilings, Level
+    from minidl.inference.predictor_summary import allowed
+
+    levels = [
+        Level(name, size, 1, {}, {"one": {"read": speed}, "all": {"read": 2 * speed}})
+        for name, size, speed in (("L1", 1_000, 400.0), ("L2", 100_000, 100.0), ("memory", 0, 10.0))
+    ]
+    peaks = {"float32": {"one": 50.0, "all": 100.0}, "int8": None}
+    ceilings = Ceilings("", 2, 32, True, "", peaks, levels, 0.0)
+    # 100 x 50 + 50 x 2 weights, 20,400 bytes: from L2 at 100 GB/s 200 ns and 4 ns, whose products take 1 row 204 ns.
+    assert allowed(ceilings, [100, 50, 2], 1, "float32", 4, "one") == pytest.approx(204e-9)
+    assert allowed(ceilings, [100, 50, 2], 8, "float32", 4, "all") == pytest.approx(8 * 102e-9)
+    # 250,000 weights leave the caches: 1e6 bytes at 10 GB/s.
+    assert allowed(ceilings, [500, 500], 1, "float32", 4, "one") == pytest.approx(100e-6)
+    assert allowed(ceilings, [500, 500], 1, "int8", 1, "one") is None
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_a_summary_says_what_there_is(dtype):
+    model = given(normal(), dense(9, "relu"), minidl.Dropout(0.1), dense(2, "sigmoid"))
+    predictor = model.predictor(dtype, 50, calibration_data=X if dtype == "int8" else None)
+    found = predictor.summary()
+    assert [layer[:2] for layer in found.layers] == [("dense 6-9", 108), ("dense_1 9-2", 36)]
+    assert [rows for rows, _, _ in found.times] == [1, 50]
+    assert all(taken > 0 for _, _, taken in found.times)
+    text = str(found)
+    assert f"6-9-2 in {dtype}, engine {model.engine}, up to 50 rows at a time" in text
+    assert "144 operations a row" in text
+    assert ("normalization: multiplied into the weights of dense" in text) == (dtype == "float32")
+    assert "the machine allows" in found._repr_html_()
+    assert predictor.clipped == 0
+    assert repr(predictor) == f"<Predictor 6-9-2, {dtype}, engine {model.engine}>"
