@@ -14,7 +14,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="write a saved model as an ONNX file",
         description=(
             "Writes a saved model as an ONNX file, which ONNX Runtime and others run. The file also\n"
-            "holds the names of the columns and of the classes, where the model knows them."
+            "holds the names of the columns and of the classes, where the model knows them. A quantized\n"
+            "model stays in whole numbers; ONNX Runtime then needs session.x64quantprecision=1 on x86-64\n"
+            "processors without VNNI."
         ),
         epilog="example:  minidl export flowers.safetensors --out flowers.onnx",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -27,7 +29,9 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from minidl import load_model
+
     options.not_over(given.out, (given.model,))
-    options.load(given.model, "numpy").export(given.out)  # nothing is computed, so any engine will do
+    load_model(given.model, engine="numpy").export(given.out)  # nothing is computed, so any engine will do
     print(f"written: {given.out}")
     return OK

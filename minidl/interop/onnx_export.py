@@ -1,6 +1,6 @@
 """A model as an ONNX graph: first a list of operations with their arrays, then a node for each.
 
-Another form of the same network, in integers for example, is another list of operations.
+A quantized model is another list of operations: that of onnx_int8.py.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from onnx import helper, numpy_helper
 
 from minidl import __version__, checks, files
 from minidl import contract as c
+from minidl.data import Schema
 from minidl.layers import Layer
 from minidl.model import Sequential
 from minidl.program import Program
@@ -27,12 +28,25 @@ ACTIVATIONS = {c.SIGMOID: "Sigmoid", c.RELU: "Relu", c.TANH: "Tanh", c.SOFTMAX: 
 
 
 @dataclass(frozen=True)
+class Steps:
+    """An array in whole numbers of steps, each unit (the last axis) with a step of its own; for DequantizeLinear."""
+
+    array: np.ndarray
+    scale: np.ndarray  # (units,)
+
+    def parts(self, name: str) -> dict[str, np.ndarray]:
+        """What that operator takes: the array, its steps and which number stands for 0."""
+        zero = np.zeros(len(self.scale), self.array.dtype)
+        return {name: self.array, f"{name}_scale": self.scale, f"{name}_zero": zero}
+
+
+@dataclass(frozen=True)
 class Operation:
     """One node: the layer that it is of, its ONNX operator, and what it takes besides what the node before puts out."""
 
     layer: str
     operator: str
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)  # by name, in the order of the operator's inputs
+    arrays: dict[str, np.ndarray | Steps] = field(default_factory=dict)  # by name, in the order of its inputs
 
     @property
     def name(self) -> str:
@@ -42,11 +56,15 @@ class Operation:
 def write(model: Sequential, path: str | os.PathLike) -> None:
     """See ``minidl.interop.export_onnx``."""
     model._require_built()
-    if model._program.parameters.nbytes > LIMIT:
-        raise ValueError(f"the model cannot be exported: its weights take more than {LIMIT} bytes, ONNX's limit")
+    put(path, operations(model), model.layers[0].inputs, model.layers[-1].outputs, model._dtype, model.schema)
+
+
+def put(
+    path: str | os.PathLike, found: list[Operation], inputs: int, outputs: int, dtype: np.dtype, schema: Schema | None
+) -> None:
+    """Write a file of these operations, from ``inputs`` numbers of the dtype a row to ``outputs``."""
     with explained("the model cannot be exported", ValueError):
-        made = graph(operations(model), model.layers[0].inputs, model.layers[-1].outputs, model._dtype)
-        content = whole(made, metadata(model)).SerializeToString()
+        content = whole(graph(found, inputs, outputs, dtype), metadata(schema)).SerializeToString()
     files.replace(path, content)
 
 
@@ -79,22 +97,33 @@ def operations_of(row: np.ndarray, layer: Layer, program: Program) -> list[Opera
 
 
 def graph(operations: list[Operation], inputs: int, outputs: int, dtype: np.dtype) -> onnx.GraphProto:
-    """A chain of nodes, each taking what the one before puts out."""
-    nodes, constants, given = [], [], INPUT
+    """A chain of nodes, each taking what the one before puts out; what it takes in steps goes through a node first."""
+    nodes, constants, given = [], {}, INPUT
     for operation in operations:
-        arrays = {f"{operation.layer}/{name}": array for name, array in operation.arrays.items()}
-        constants += [
-            numpy_helper.from_array(checks.clean(array, name, array.dtype), name) for name, array in arrays.items()
-        ]
+        taken = [given]
+        for name, array in operation.arrays.items():
+            parts = array.parts(name) if isinstance(array, Steps) else {name: array}
+            parts = {f"{operation.layer}/{part}": value for part, value in parts.items()}
+            constants |= parts
+            if isinstance(array, Steps):
+                made, axis = f"{operation.layer}/DequantizeLinear_{name}", array.array.ndim - 1
+                nodes.append(helper.make_node("DequantizeLinear", list(parts), [made], made, axis=axis))
+                parts = [made]
+            taken += parts
         made = OUTPUT if operation is operations[-1] else operation.name
-        nodes.append(helper.make_node(operation.operator, [given, *arrays], [made], operation.name))
+        nodes.append(helper.make_node(operation.operator, taken, [made], operation.name))
         given = made
+    if sum(array.nbytes for array in constants.values()) > LIMIT:
+        raise ValueError(f"its weights take more than {LIMIT} bytes, ONNX's limit")
+    tensors = [
+        numpy_helper.from_array(checks.clean(array, name, array.dtype), name) for name, array in constants.items()
+    ]
     kind = helper.np_dtype_to_tensor_dtype(dtype)
     ends = [
         helper.make_tensor_value_info(name, kind, ["batch", width])
         for name, width in ((INPUT, inputs), (OUTPUT, outputs))
     ]
-    return helper.make_graph(nodes, "network", ends[:1], ends[1:], constants)
+    return helper.make_graph(nodes, "network", ends[:1], ends[1:], tensors)
 
 
 def whole(made: onnx.GraphProto, metadata: dict[str, str]) -> onnx.ModelProto:
@@ -108,9 +137,8 @@ def whole(made: onnx.GraphProto, metadata: dict[str, str]) -> onnx.ModelProto:
     return proto
 
 
-def metadata(model: Sequential) -> dict[str, str]:
+def metadata(schema: Schema | None) -> dict[str, str]:
     """What the columns and the outputs mean, each as JSON; nothing for a model that knows no columns."""
-    schema = model.schema
     if schema is None:
         return {}
     found: dict[str, object] = {"features": schema.features, "schema": schema.to_dict()}

@@ -77,6 +77,8 @@ class Chain:
         if operator == "Constant":
             self.constants[node.output[0]] = partial(onnx_file.value_of, node)
             return
+        if operator in ("QuantizeLinear", "DequantizeLinear"):
+            raise misfit(node, "is of a quantized network; read the one in floating point that it was made of")
         if operator not in OPERATORS:
             raise misfit(node, f"is not among the operators that minidl knows: {', '.join(OPERATORS)}")
         computed = [name for name in node.input if name and name not in self.constants]
