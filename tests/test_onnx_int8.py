@@ -36,7 +36,12 @@ SEEN = RNG.normal(1, 1.5, (300, 5)).astype(np.float32)
 HAS = binding.get_host_cpu_features()
 SATURATES = platform.machine().lower() in ("x86_64", "amd64") and not (HAS.get("avx512vnni") or HAS.get("avxvnni"))
 inexact = pytest.mark.skipif(SATURATES, reason="without VNNI, ONNX Runtime's product of uint8 and int8 saturates")
-WAYS = [pytest.param("fast", marks=inexact), "exact", "as it stands"]
+WAYS = ["uint8", pytest.param("fast", marks=inexact), "exact", "as it stands"]
+
+
+def weights(way):
+    """How the file is to hold them for this way."""
+    return "uint8" if way == "uint8" else "int8"
 
 
 def a_model(layers, inputs=5):
@@ -58,7 +63,7 @@ def run(path, X, way="exact"):
     whole = [node.output[0] for node in proto.graph.node if node.op_type == "QuantizeLinear"]
     proto.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.UINT8, None) for name in whole)
     options.optimized_model_filepath, options.log_severity_level = f"{path}.optimized", 3
-    options.add_session_config_entry("session.x64quantprecision", "0" if way == "fast" else "1")
+    options.add_session_config_entry("session.x64quantprecision", "0" if way in ("fast", "uint8") else "1")
     if way == "as it stands":
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -144,7 +149,7 @@ STRUCTURES = {
 def test_onnx_runtime_is_one_step_off_at_most(name, way, tmp_path):
     """Through the whole network, in whole numbers after each layer; the output is off by what those are worth."""
     model, path = a_model(STRUCTURES[name]()), tmp_path / "m.onnx"
-    model.export(path)
+    model.export(path, weights(way))
     onnx.checker.check_model(path, full_check=True)
     y, whole, _ = run(path, ROWS, way)
     made, q = model._program, into(model.layers[0], ROWS)
@@ -173,7 +178,7 @@ def test_any_whole_numbers(way, widths, seed, after, tmp_path_factory):
     activations = rng.choice(list(ACTIVATIONS.values()), len(widths) - 1).tolist()
     normalized = np.flatnonzero(rng.random(len(activations)) < 0.3).tolist()
     made = program(rng, widths, activations, normalized, behind=after)
-    QuantizedModel(made, None, None, NUMPY).export(path)
+    QuantizedModel(made, None, None, NUMPY).export(path, weights(way))
     X = rng.normal(0, 2, (200, widths[0])).astype(np.float32)
     y, whole, operators = run(path, X, way)
     assert_each_layer_is_minidls(made, X, y, whole, fused=way != "as it stands" and "FusedGemm" not in operators)
@@ -195,7 +200,7 @@ def test_a_network_by_hand(tmp_path):
 
 def test_what_is_in_the_file(tmp_path):
     model = a_model([Normalization(), Dense(6, "relu", name="a/b"), Dense(3, use_bias=False), Normalization()])
-    model.export(tmp_path / "m.onnx")
+    model.export(tmp_path / "m.onnx", weights="int8")
     proto = onnx.load(tmp_path / "m.onnx")
     assert [(entry.domain, entry.version) for entry in proto.opset_import] == [("", 17)]
     assert [node.name for node in proto.graph.node] == [
@@ -219,8 +224,12 @@ def test_what_is_in_the_file(tmp_path):
     axes = {node.name: node.attribute[0].i for node in proto.graph.node if node.attribute}
     assert axes == {"a/b/DequantizeLinear_W": 1, "a/b/DequantizeLinear_bias": 0, "dense/DequantizeLinear_W": 1}
     model.save(tmp_path / "m")
-    minidl.load_model(tmp_path / "m").export(tmp_path / "again.onnx")
+    minidl.load_model(tmp_path / "m").export(tmp_path / "again.onnx", weights="int8")
     assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "m.onnx").read_bytes()
+    model.export(tmp_path / "m.onnx")
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(tmp_path / "m.onnx").graph.initializer}
+    assert arrays["a/b/W"].dtype == arrays["a/b/W_zero"].dtype == np.uint8
+    assert (arrays["a/b/W"].astype(int) - arrays["a/b/W_zero"]).tolist() == first.W.tolist()
 
 
 FUSED = {
@@ -234,10 +243,10 @@ FUSED = {
 }
 
 
-@pytest.mark.parametrize("way", ["fast", "exact"])
+@pytest.mark.parametrize("way", ["uint8", "fast", "exact"])
 @pytest.mark.parametrize("name", FUSED)
 def test_onnx_runtime_fuses_what_is_whole(name, way, tmp_path):
-    a_model(STRUCTURES[name]()).export(tmp_path / "m.onnx")
+    a_model(STRUCTURES[name]()).export(tmp_path / "m.onnx", weights(way))
     assert run(tmp_path / "m.onnx", ROWS, way)[2] == FUSED[name]
 
 
@@ -276,6 +285,8 @@ def test_what_else_is_refused(tmp_path, monkeypatch):
         minidl.from_onnx(path)
     with refused(FileNotFoundError, "there is no folder"):
         model.export(path / "deeper")
+    with refused(ValueError, "weights cannot be 'int4'"):
+        model.export(path, "int4")
     before = path.read_bytes()
     monkeypatch.setattr("minidl.interop.onnx_export.LIMIT", 50)
     with refused(ValueError, "the model cannot be exported: its weights take more than 50 bytes, ONNX's limit"):

@@ -15,8 +15,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         description=(
             "Writes a saved model as an ONNX file, which ONNX Runtime and others run. The file also\n"
             "holds the names of the columns and of the classes, where the model knows them. A quantized\n"
-            "model stays in whole numbers; ONNX Runtime then needs session.x64quantprecision=1 on x86-64\n"
-            "processors without VNNI."
+            "model stays in whole numbers."
         ),
         epilog="example:  minidl export flowers.safetensors --out flowers.onnx",
         formatter_class=argparse.RawDescriptionHelpFormatter,

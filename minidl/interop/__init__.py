@@ -31,13 +31,13 @@ def export_onnx(model: Sequential, path: str | PathLike) -> None:
     onnx_export.write(model, path)
 
 
-def export_quantized(model: QuantizedModel, path: str | PathLike) -> None:
+def export_quantized(model: QuantizedModel, path: str | PathLike, weights: str = "uint8") -> None:
     """Write a quantized model to an ONNX file in the QDQ form: opset 17, float32, named as in ``export_onnx``.
 
     Before a dense layer come its normalization, as Sub and Div, and QuantizeLinear and DequantizeLinear with the step
-    ("dense/x_scale") and the zero ("dense/x_zero", uint8) of its inputs; then a Gemm, to which the weights ("dense/W",
-    int8) and the bias ("dense/bias", int32) come through a DequantizeLinear each, with a step for each unit
-    ("dense/W_scale", and for the bias that times x_scale) and zeros of 0; then its activation. Metadata are those of
+    ("dense/x_scale") and the zero ("dense/x_zero", uint8) of its inputs; then a Gemm, to which the weights ("dense/W")
+    and the bias ("dense/bias", int32) come through a DequantizeLinear each, with a step for each unit ("dense/W_scale",
+    and for the bias that times x_scale) and a zero ("dense/W_zero"); then its activation. Metadata are those of
     ``export_onnx``. ``from_onnx`` does not read such a file; ``save`` and ``load_model`` are there for that.
 
     ONNX Runtime (1.32) multiplies in whole numbers (QGemm), and a ReLU between two layers becomes part of the rounding;
@@ -47,9 +47,10 @@ def export_quantized(model: QuantizedModel, path: str | PathLike) -> None:
     by the step and minidl multiplies by its inverse; after other activations and normalizations, which differ in the
     last place, one in a hundred thousand.
 
-    **Not so on x86-64 processors without VNNI** (AMD's before Zen 4, many of Intel's): there ONNX Runtime's product of
-    uint8 and int8 adds pairs of products in 16 bits (VPMADDUBSW), and what is beyond 32,767 is cut off without a word;
-    the outputs may be far off. This makes it exact, but slower, and is to be set where the processor is not known:
+    weights: "uint8", around a zero of 128, is right on every processor. "int8", around 0, is about twice as fast in
+    ONNX Runtime where a processor has VNNI (AMD's from Zen 4 on, many of Intel's), but **wrong on other x86-64
+    processors**: there the product of uint8 and int8 adds pairs of products in 16 bits (VPMADDUBSW), and what is beyond
+    32,767 is cut off without a word, so that outputs may be far off. In such a file this makes it exact, but slower:
 
         options = onnxruntime.SessionOptions()
         options.add_session_config_entry("session.x64quantprecision", "1")
@@ -61,7 +62,7 @@ def export_quantized(model: QuantizedModel, path: str | PathLike) -> None:
     require_onnx()
     from minidl.interop import onnx_int8
 
-    onnx_int8.write(model, path)
+    onnx_int8.write(model, path, weights)
 
 
 def from_onnx(path: str | PathLike, output: str | None = None) -> Sequential:

@@ -33,10 +33,11 @@ class Steps:
 
     array: np.ndarray
     scale: np.ndarray  # (units,)
+    zero: int = 0  # the number that stands for 0
 
     def parts(self, name: str) -> dict[str, np.ndarray]:
         """What that operator takes: the array, its steps and which number stands for 0."""
-        zero = np.zeros(len(self.scale), self.array.dtype)
+        zero = np.full(len(self.scale), self.zero, self.array.dtype)
         return {name: self.array, f"{name}_scale": self.scale, f"{name}_zero": zero}
 
 
