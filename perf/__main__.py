@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from perf import ceilings, coldstart, inference, ladder, memory, ops, report, shapes, training, ulp
+from perf import accuracy, ceilings, coldstart, inference, ladder, memory, ops, report, shapes, training, ulp
 
 COMMANDS = {  # what it runs, what it does, and where it takes arguments a function that adds them to its parser
     "ceilings": (ceilings.main, "the most that this machine can do: multiply-adds, and bandwidth of caches and memory"),
     "ladder": (ladder.main, "from plain loops to all cores, each rung as a share of the ceiling", ladder.arguments),
     "training": (training.main, "an epoch by each rival, in turns, of four networks", training.arguments),
     "inference": (inference.main, "1 to 8,192 rows through a network, by each rival, in turns", inference.arguments),
+    "accuracy": (accuracy.main, "what int8, pruning and fewer units cost and bring, on digits", accuracy.arguments),
     "ops": (ops.main, "a dense layer's matrix products, on one core and all, against BLAS libraries", ops.arguments),
     "shapes": (shapes.main, "networks that nothing was tuned for; says where minidl is slower", shapes.arguments),
     "memory": (memory.main, "the most that training takes, and whether it grows with the epochs", memory.arguments),

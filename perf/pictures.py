@@ -81,6 +81,31 @@ def batch_sizes(results: dict) -> bytes:
         return png(figure)
 
 
+def accuracy(results: dict) -> bytes:
+    """Each way to a faster network: the share of digits decided rightly over the time of a call of few and many rows."""
+    with theme(LIGHT):
+        figure = Figure(figsize=(11, 4.6), dpi=130, layout="constrained")
+        panels = figure.subplots(1, 2, sharey=True)
+        for axes, rows in zip(panels, ("1", "1024"), strict=True):
+            for (name, way), marker in zip(results["ways"].items(), "osv^DPX*", strict=False):
+                right = [100 * seed["accuracy"] for seed in way["seeds"]]
+                middle = sum(right) / len(right)
+                axes.errorbar(
+                    way["rows"][rows] * 1e6, middle, [[middle - min(right)], [max(right) - middle]], fmt=marker, ms=8,
+                    capsize=3, label=f"{name} ({way['bytes'] / 1e3:,.0f} kB)",
+                )  # fmt: skip
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.set(xlabel="microseconds a call (logarithmic axis)")
+            axes.set_title(f"{int(rows):,} row{'s' * (rows != '1')}")
+        panels[0].set_ylabel("% of digits decided rightly\n(mean, worst to best seed; the axis begins above 0)")
+        panels[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), title="weights in")
+        figure.supxlabel(source(results).replace(", float32", ""), fontsize=8)
+        return png(figure)
+
+
 def label(axes: Axes, title: str, quantity: str) -> None:
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")

@@ -11,7 +11,7 @@ import pytest
 
 import minidl
 from minidl.bench import machine, timing
-from perf import cases, contest, options, pictures, report, resident, results_file, rivals, shapes
+from perf import accuracy, cases, contest, options, pictures, report, resident, results_file, rivals, shapes
 from perf.rivals import numpy_by_hand
 from perf.worker import Worker
 
@@ -230,6 +230,25 @@ def test_pictures_are_drawn_from_what_was_measured(folder):
     pictures.draw("inference")
     for name in ("inference", "batch_sizes"):
         assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_each_way_to_a_faster_network_costs(folder, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    X = rng.random((300, 784), np.float32)
+    monkeypatch.setattr(accuracy, "digits", lambda: (X, (X[:, 0] > 0.5).astype(np.float32)))
+    monkeypatch.setattr(accuracy, "ROWS", (1, 1_024))
+    monkeypatch.setattr(accuracy, "EPOCHS", 1)
+    monkeypatch.setattr(accuracy, "TUNING", 1)
+    monkeypatch.setattr(accuracy.importlib.util, "find_spec", lambda name: name)
+    accuracy.main(seeds=1, seconds=0.05)
+    found = json.loads((folder / "accuracy.json").read_text())["ways"]
+    assert found["float32"]["seeds"][0]["equal"] == 1
+    assert found["float32"]["bytes"] == 4 * (784 * 256 + 256 + 256 * 128 + 128 + 128 + 1)
+    assert found["half the units"]["bytes"] == 4 * (784 * 128 + 128 + 128 * 64 + 64 + 64 + 1)
+    assert found["int8, minmax"]["seeds"][0]["equal"] > 0.9
+    assert set(found["90% zeros"]["rows"]) == {"1", "1024"}
+    assert (folder / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+    assert "seed 0, int8, minmax" in capsys.readouterr().out
 
 
 def test_results_are_json_whole_or_not_at_all(folder):
