@@ -82,7 +82,7 @@ def batch_sizes(results: dict) -> bytes:
 
 
 def accuracy(results: dict) -> bytes:
-    """Each way to a faster network: the share of digits decided rightly over the time of a call of few and many rows."""
+    """Each way to a faster network: digits decided rightly over the time of a call of few and of many rows."""
     with theme(LIGHT):
         figure = Figure(figsize=(11, 4.6), dpi=130, layout="constrained")
         panels = figure.subplots(1, 2, sharey=True)
