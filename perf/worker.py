@@ -144,7 +144,7 @@ class Bench:
     def set_up(self, what: str, case: object) -> None:
         given = cases.factors(case) if what == "product" else (cases.weights(case), *cases.data(case))
         case = case.operation if what == "product" else case
-        given = given[:2] if what == "predictor" else given
+        given = given[:2] if what in ("predictor", "int8") else given
         self.call, self.last = getattr(rivals.load(self.name), what)(case, *given, **self.setting), 0
 
     def first_call(self) -> tuple[float, object]:
