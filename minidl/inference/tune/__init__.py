@@ -1,8 +1,6 @@
 """Tuning for this machine: the batch size and the network that are best within a bound on the time of a call.
 
-``batch_size`` measures how many rows at a time give the most rows a second, ``pareto`` which of several models are
-worth having, and ``structure`` searches for a network that is fast enough (extra ``tune``: Optuna). ``LatencyModel``
-predicts the time of a call.
+``batch_size`` and ``pareto`` measure, ``structure`` searches (extra ``tune``: Optuna), ``LatencyModel`` predicts.
 """
 
 from minidl.inference.tune.front import pareto

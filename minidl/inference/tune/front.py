@@ -2,101 +2,39 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from time import perf_counter_ns as clock
 
 import numpy as np
 
 from minidl import checks, losses
 from minidl.bench import timing
-from minidl.engines import get_engine
-from minidl.inference.tune.asked import can_be_called, outputs_of, positive, rows_of
-from minidl.inference.tune.shown import Found, ms, of_rows
+from minidl.inference.tune.asked import Model, outputs_of, rows_of
+from minidl.inference.tune.shown import Found
 from minidl.model import Sequential
-from minidl.summary import in_bytes
-
-METRICS = {"accuracy": "accuracy", "mse": "mean squared error", "mae": "mean absolute error"}
 
 
-@dataclass(frozen=True)
-class Member:
-    """One model. value: of the metric; seconds: the median of a call, low and high its quartiles; nbytes: of its
-    weights, None where it does not say."""
-
-    name: str
-    value: float
-    seconds: float
-    low: float
-    high: float
-    nbytes: int | None
-
-
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Pareto(Found):
-    """What ``pareto`` has measured, in the order given. metric: "accuracy", or "mse" or "mae", where less is better."""
+    """What ``pareto`` has found. ``found``: a pandas table of the metric of each model, the median and the quartiles of
+    a call, and the bytes of its weights. front: from fast to slow the names of those that no other surpasses."""
 
     metric: str
     rows: int
-    found: tuple[Member, ...]
-
-    @property
-    def front(self) -> tuple[str, ...]:
-        """The names, from fast to slow, of those that no other surpasses.
-
-        One surpasses another where it is no slower and no worse, and faster or better (by the numbers as measured).
-        """
-        points = {one.name: (one.seconds, -one.value if self.metric == "accuracy" else one.value) for one in self.found}
-        names = sorted(points, key=points.get)
-        return tuple(name for name in names if not any(surpasses(other, points[name]) for other in points.values()))
-
-    def title(self) -> str:
-        less = "" if self.metric == "accuracy" else " (less is better)"
-        return f"{METRICS[self.metric]}{less} against the time of a call of {of_rows(self.rows)}"
-
-    def head(self) -> list[str]:
-        return ["model", METRICS[self.metric], "median (ms)", "weights", ""]
-
-    def lines(self) -> list[list[str]]:
-        return [
-            [one.name, f"{one.value:.4g}", ms(one.seconds), size_of(one), "front" if one.name in self.front else ""]
-            for one in self.found
-        ]
-
-    def notes(self) -> list[str]:
-        return [f"No other is both faster and at least as good as: {', '.join(self.front)}."]
-
-    def plot(self, path: str | Path | None = None) -> Any:
-        """Draw the metric against the time of a call, with the front; the figure, which shows itself in Jupyter.
-
-        path: a .png, .svg or .pdf that is written, too. ValueError for another, OSError where it cannot be written.
-        """
-        from minidl.inference.tune import pictures
-
-        return pictures.of_pareto(self, path)
-
-
-def surpasses(one: tuple[float, float], other: tuple[float, float]) -> bool:
-    return one != other and one[0] <= other[0] and one[1] <= other[1]
-
-
-def size_of(member: Member) -> str:
-    return "unknown" if member.nbytes is None else in_bytes(member.nbytes)
+    front: tuple[str, ...]
 
 
 def pareto(
-    models: Mapping[str, Callable[[np.ndarray], object]],
+    models: Mapping[str, Model],
     X: object,
     y: object,
     rows: int = 1,
     path: str | Path | None = None,
     metric: str | None = None,
     seconds: float = 2.0,
-    *,
-    clock: Callable[[], int] = time.perf_counter_ns,
 ) -> Pareto:
     """Measure how good and how fast each model is: its metric on all rows, and the time of a call of a few.
 
@@ -104,82 +42,66 @@ def pareto(
         hands work to a GPU returns when that is done. Its ``nbytes``, if it has them, are the bytes of its weights.
     X, y: rows that none was trained on. y: numbers, labels 0 and 1, class indices, or one-hot rows.
     rows: in a call that is timed. path: where the picture is written, as by ``plot``.
-    metric: "accuracy", "mse" or "mae". Left out, "accuracy" where the first model that is compiled has a cross-entropy
-        and "mse" or "mae" where it has that loss; where none is compiled, "accuracy" if y is labels or classes, else
-        "mse".
-    seconds: for all samples. They are taken in turns, A B C A B C (``minidl.bench.timing``). clock: nanoseconds.
+    metric: "accuracy", "mse" or "mae"; left out, the one that goes with the loss of the first model that is compiled.
+    seconds: for all samples, which are taken in turns, A B C A B C (``minidl.bench.timing``).
 
     Raises TypeError or ValueError for arguments out of range, rows and y that do not fit each other or the models, and
-    models that return something else than their rows, or rows of different widths.
+    models that return something else than their rows.
     """
+    import pandas as pd
+
     if not isinstance(models, Mapping) or not models:
         raise TypeError(f'models must be a dictionary such as {{"float32": model}}, not {checks.shown(models)}')
-    for name, model in models.items():
-        if not isinstance(name, str):
-            raise TypeError(f"the name of a model must be a text, not {checks.shown(name)}")
-        can_be_called(model, f"the model {name!r}")
-    if path is not None:
-        from minidl import plots
-
-        plots.check_path(path)
-    rows, seconds = checks.whole_number(rows, "rows", 1), positive(seconds, "seconds")
-    if metric is not None:
-        checks.one_of(metric, "metric", METRICS)
+    rows, seconds = checks.whole_number(rows, "rows", 1), checks.number(seconds, "seconds", 0)
     X = rows_of(X, models.values())
     if rows > len(X):
-        raise ValueError(f"rows={rows} are to be timed, but X has only {of_rows(len(X))}")
-    outputs = {name: outputs_of(model, X, repr(name)) for name, model in models.items()}
-    first = next(iter(outputs))
-    for name, p in outputs.items():
-        if p.shape != outputs[first].shape:
-            raise ValueError(f"{name!r} returned the shape {p.shape}, but {first!r} {outputs[first].shape}")
-    metric = metric or metric_of(models.values(), checks.numeric(y, "y"), outputs[first].shape[1])
-    values = {name: measure(metric, y, p) for name, p in outputs.items()}
+        raise ValueError(f"rows={rows} are to be timed, but X has only {len(X):,} rows")
+    metric = metric_of(models) if metric is None else checks.one_of(metric, "metric", ("accuracy", "mse", "mae"))
+    values = [measure(metric, y, outputs_of(model, X, f"the model {name!r}")) for name, model in models.items()]
     calls = {name: partial(model, X[:rows]) for name, model in models.items()}
-    times = timing.compare(calls, budget_seconds=seconds, clock=clock).timings
-    found = tuple(
-        Member(name, values[name], times[name].median, times[name].low, times[name].high, bytes_of(model))
-        for name, model in models.items()
-    )
-    result = Pareto(metric, rows, found)
+    times = timing.compare(calls, budget_seconds=seconds, clock=clock).timings.values()
+    found = pd.DataFrame({"model": list(map(str, models)), metric: values})
+    found[["median_ms", "low_ms", "high_ms"]] = [(1e3 * one.median, 1e3 * one.low, 1e3 * one.high) for one in times]
+    found["nbytes"] = list(map(bytes_of, models.values()))
+    best = unsurpassed(found.median_ms, -found[metric] if metric == "accuracy" else found[metric])
+    found["remark"] = np.where(best, "front", "")
+    front = tuple(found[best].sort_values(["median_ms", metric]).model)
+    note = f"No other is both faster and at least as good as: {', '.join(front)}."
+    result = Pareto(f"Models by {metric} and by the time of a batch of {rows:,}", found, note, metric, rows, front)
     if path is not None:
         result.plot(path)
     return result
 
 
-def metric_of(models: Sequence[object], y: np.ndarray, outputs: int) -> str:
-    """Which metric fits: by the loss of a compiled model, else by what y looks like."""
-    for model in models:
-        if isinstance(model, Sequential) and model.loss is not None:
-            if model.loss.takes_probabilities:
-                return "accuracy"
-            return "mae" if isinstance(model.loss, losses.MeanAbsoluteError) else "mse"
-    indices = outputs > 1 and (y.ndim == 1 or y.shape[1:] == (1,))
-    most = outputs - 1 if indices else 1
-    return "accuracy" if np.isin(y, np.arange(most + 1)).all() else "mse"
+def unsurpassed(times: Sequence[float], costs: Sequence[float]) -> np.ndarray:
+    """Of each of these points, whether no other surpasses it: is as low in both and lower in one."""
+    points = np.stack([times, costs], axis=1)
+    return np.array([not ((points <= one).all(axis=1) & (points < one).any(axis=1)).any() for one in points])
+
+
+def metric_of(models: Mapping[str, Model]) -> str:
+    """The metric that goes with the loss of the first model that is compiled."""
+    loss = next((model.loss for model in models.values() if isinstance(model, Sequential) and model.loss), None)
+    if loss is None:
+        raise ValueError("no model is compiled, so no loss says what to measure: give metric='accuracy' or 'mse'")
+    return "accuracy" if loss.takes_probabilities else "mae" if isinstance(loss, losses.MeanAbsoluteError) else "mse"
 
 
 def measure(metric: str, y: object, p: np.ndarray) -> float:
-    """The metric of the outputs p (rows, outputs), in float64."""
-    p = p.astype(np.float64)
-    outputs, columns = p.shape[1], np.shape(y)[1:]
-    if metric != "accuracy":
-        loss: losses.Loss = losses.MeanSquaredError()
-    elif outputs == 1:
-        loss = losses.BinaryCrossentropy()
-    else:
-        loss = losses.CategoricalCrossentropy() if columns == (outputs,) else losses.SparseCategoricalCrossentropy()
-    y = checks.targets(y, np.dtype(np.float64), len(p), outputs, loss)
-    if loss.takes_indices:
-        y = np.eye(outputs)[y[:, 0].astype(np.int64)]
-    engine = get_engine("numpy")
-    accuracy = engine.binary_accuracy if outputs == 1 else engine.categorical_accuracy
-    of_rows_ = {"accuracy": accuracy, "mse": engine.mean_squared_error, "mae": engine.mean_absolute_error}[metric]
-    return float(np.mean(of_rows_(y, p)))
+    """The metric of the outputs p (rows, outputs) float64."""
+    outputs = p.shape[1]
+    if metric == "accuracy":
+        kind = "" if np.shape(y)[1:] == (outputs,) else "sparse_"
+        metric = "binary_crossentropy" if outputs == 1 else f"{kind}categorical_crossentropy"
+    loss = losses.get(metric)
+    y = checks.targets(y, p.dtype, len(p), outputs, loss)
+    if not loss.takes_probabilities:
+        return loss(y, p)
+    if outputs == 1:
+        return float(np.mean((p > 0.5) == y))
+    return float(np.mean(p.argmax(axis=1) == (y[:, 0] if loss.takes_indices else y.argmax(axis=1))))
 
 
-def bytes_of(model: object) -> int | None:
-    if isinstance(model, Sequential):
-        return sum(array.nbytes for array in model.weights)
-    found = getattr(model, "nbytes", None)
-    return None if found is None else int(found)
+def bytes_of(model: Model) -> float:
+    own = isinstance(model, Sequential)
+    return sum(array.nbytes for array in model.weights) if own else getattr(model, "nbytes", np.nan)

@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-import importlib.util
-import time
-import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
+from time import perf_counter_ns as clock
+from typing import Any
 
 import numpy as np
 
-from minidl import checks, progress
+from minidl import checks, losses, progress
 from minidl import task as task_
 from minidl.callbacks import EarlyStopping, LambdaCallback
 from minidl.data import Column, Schema, Table
-from minidl.data.schema import TASKS
 from minidl.data.tables import target_of_numbers
 from minidl.engines import get_engine
-from minidl.inference.tune.asked import pair, positive
 from minidl.inference.tune.latency import LatencyModel, medians
-from minidl.inference.tune.trials import Structure, Trial, worth
-from minidl.layers import Dense
+from minidl.inference.tune.shown import Found
 from minidl.model import Sequential
 
-HELD_OUT = 0.2  # of the rows, where no others are given to choose by
-PATIENCE = 3  # epochs without a better loss on the rows held out
-LEARNT_FROM = 14  # networks, measured at the start
-TIMING = 2.0  # seconds, at most, to measure the first networks, and to measure those that were trained
+TIMING = 2.0  # seconds, at most, to measure what times are predicted from, and to measure those that were trained
 
-Hidden = tuple[int, ...]
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Structure(Found):
+    """What ``structure`` has found. ``found``: a pandas table of all different candidates, the best first: the units of
+    their hidden layers, how many weights, the predicted and the measured time of a call, and the metric, "accuracy" or
+    "mae". prediction_error: the median of |predicted - measured| / measured, NaN where none was measured. best: the
+    trained model, None where no candidate is within the bound."""
+
+    latency_ms: float
+    rows: int
+    metric: str
+    prediction_error: float
+    best: Sequential | None
 
 
 def structure(
-    data: Table | tuple,
+    data: tuple,
     latency_ms: float,
     rows: int = 1,
     trials: int = 20,
@@ -45,168 +50,134 @@ def structure(
     engine: str = "auto",
     seed: int = 0,
     verbose: str | int = "auto",
-    *,
-    clock: Callable[[], int] = time.perf_counter_ns,
 ) -> Structure:
     """Search for the numbers of hidden layers and units that are best on rows held out, within a bound on the time.
 
-    data: (X, y) or a ``minidl.data.Table``, of which a fifth of the rows, drawn at random, is held out to choose by; or
-        (X, y, X_val, y_val) with those. y: numbers, or class indices from 0 on; (rows,) or (rows, 1).
-    latency_ms: the bound in milliseconds of a call of so many ``rows``, by the median.
+    data: (X, y), of which a fifth of the rows, drawn at random, is held out to choose by. y: numbers, or class indices
+        from 0 on; (rows,) or (rows, 1).
+    latency_ms: the bound in milliseconds on the median of calls of so many ``rows`` of a network's ``predictor()``.
     trials: candidates, with those that are not trained. seconds: for all; where they are over, training ends.
     widths, depths: the least and the largest number of units in a hidden layer, and of hidden layers.
-    task: "binary", "multiclass" or "regression"; left out, it is read off y as by ``read_csv``. The best is the one
-        with the highest accuracy or the least mean absolute error; of equal ones that with the fewest weights.
+    task: "binary", "multiclass" or "regression"; left out, it is read off y as by ``read_csv``. The best has the most
+        accuracy or the least mean absolute error; of equal ones the fewest weights.
     epochs: at most, of each candidate; it ends after 3 without a better loss on the rows held out, and keeps the best.
-    engine: that the networks run on. seed: of the search, of all networks, and of the rows held out. clock:
-        nanoseconds.
+    engine: that the networks run on. seed: of the search, of all networks, and of the rows held out.
 
-    A ``LatencyModel`` learns at the start from a few networks that are measured, and predicts the time of each
-    candidate. What would be beyond the bound is not trained. The others are trained (Adam; task.py says how they begin
-    and end), and in the end all of them are measured in turns. Candidates are drawn by Optuna's TPE sampler, the first
-    is the smallest. With one seed they are the same again, as far as times do not decide: near the bound, or when
-    ``seconds`` are over.
-
-    Raises RuntimeError where Optuna is not installed (``pip install "minidl[tune]"``), TypeError or ValueError for
-    arguments out of range and data that cannot be learnt.
+    Optuna's TPE sampler proposes candidates, first the smallest. What would be beyond the bound, as predicted by a
+    ``LatencyModel`` fitted to networks of such widths and depths, is not trained. The others are (by Adam; task.py says
+    how they begin and end), and in the end measured in turns. With one seed they are the same again, as far as times do
+    not decide. Raises RuntimeError where Optuna is not installed (``pip install "minidl[tune]"``), TypeError or
+    ValueError for arguments out of range and data that cannot be learnt.
     """
-    latency_ms, seconds = positive(latency_ms, "latency_ms"), positive(seconds, "seconds")
-    rows, trials = checks.whole_number(rows, "rows", 1), checks.whole_number(trials, "trials", 1)
-    widths, depths = pair(widths, "widths", 1), pair(depths, "depths", 1)
-    epochs, seed = checks.whole_number(epochs, "epochs", 1), checks.whole_number(seed, "seed", 0)
-    verbose, engine = progress.resolve(verbose), get_engine(engine).name
-    train, held_out = parted(data, task, seed)
-    if importlib.util.find_spec("optuna") is None:
-        raise RuntimeError('structure needs Optuna; install it with: pip install "minidl[tune]"')
-    end, spent = clock() + seconds * 1e9, min(TIMING, seconds / 10)
-    kind, x = train.schema.target.task, np.resize(train.X, (rows, train.X.shape[1]))
-    loss, metric = task_.LOSSES[kind], task_.METRICS[kind]
+    import pandas as pd
 
-    def network(hidden: Hidden) -> Sequential:
+    latency_ms, seconds = checks.number(latency_ms, "latency_ms", 1e-6), checks.number(seconds, "seconds", 0)
+    rows, trials = checks.whole_number(rows, "rows", 1), checks.whole_number(trials, "trials", 1)
+    widths, depths = pair(widths, "widths"), pair(depths, "depths")
+    epochs, seed = checks.whole_number(epochs, "epochs", 1), checks.whole_number(seed, "seed", 0)
+    verbose, engine, table = progress.resolve(verbose), get_engine(engine).name, table_of(data, task)
+    (train, held_out), target = table.split(0.2, seed), table.schema.target
+    metric, sign = task_.METRICS[target.task], 1 if target.task == "regression" else -1
+    inputs, outputs = table.X.shape[1], task_.outputs(target)
+    study = study_of(trials, seed)
+    study.enqueue_trial({"layers": depths[0]} | {f"units_{n}": widths[0] for n in range(depths[0])})
+    end, spent = clock() + seconds * 1e9, min(TIMING, seconds / 10)
+    x, draws = np.resize(table.X, (rows, inputs)), drawn(widths, depths, seed)
+
+    def network(hidden: Sequence[int]) -> Sequential:
         model = task_.network(train, hidden, seed=seed)
-        model.compile("adam", loss, metrics=[metric], engine=engine)
+        model.compile("adam", task_.LOSSES[target.task], metrics=[metric], engine=engine)
         return model
 
-    first = {chain_of(model): partial(model, x) for model in map(network, drawn(widths, depths, seed))}
-    times = LatencyModel(engine).learn([(chain, rows, taken) for chain, taken in medians(first, spent, clock).items()])
-    found: dict[Hidden, Trial] = {}
-    models: dict[Hidden, Sequential] = {}
-    remarks = []
+    first = {((inputs, *one, outputs), rows): partial(network(one).predictor(), x) for one in draws}
+    times = LatencyModel(engine).learn(medians(first, spent))
+    lines, models = {}, {}  # by the hidden layers; the models that were trained and have not diverged
     with progress.bar(verbose, f"{trials} networks, at most about {seconds:g} s", trials) as done:
-        for number, (hidden, tell) in enumerate(candidates(trials, widths, depths, seed, metric == "accuracy")):
+        for number in range(trials):
             if number and clock() >= end:
-                remarks.append(f"The time was over after {number} of {trials} trials.")
                 break
-            if hidden not in found:
+            asked = study.ask()
+            layers = range(asked.suggest_int("layers", *depths))
+            hidden = tuple(asked.suggest_int(f"units_{n}", *widths, log=True) for n in layers)
+            if hidden not in lines:
                 model = network(hidden)
-                trial = Trial(hidden, model.count_params(), times.predict(chain_of(model), rows))
-                if trial.predicted * 1e3 <= latency_ms:
+                predicted_ms, value = 1e3 * times.predict((inputs, *hidden, outputs), rows), np.nan
+                if predicted_ms <= latency_ms:
+                    value = value_of(model, train, held_out, epochs, end)
+                if np.isfinite(value):
                     models[hidden] = model
-                    value, epochs_ = trained(model, train, held_out, epochs, lambda: clock() >= end)
-                    trial = replace(trial, value=value, epochs=epochs_)
-                found[hidden] = trial
-            tell(found[hidden])
+                lines[hidden] = [hidden, model.count_params(), predicted_ms, np.nan, value]
+            study.tell(asked, sign * lines[hidden][-1] if hidden in models else np.inf)
             done(number + 1)
-    calls = {hidden: partial(models[hidden], x) for hidden, trial in found.items() if trial.value is not None}
-    for hidden, taken in medians(calls, spent, clock).items():
-        found[hidden] = replace(found[hidden], measured=taken)
-    within = [trial for trial in found.values() if trial.measured is not None and trial.measured * 1e3 <= latency_ms]
-    chosen = min(within, key=partial(worth, metric=metric), default=None)
-    best = models[chosen.hidden] if chosen else None
-    return Structure(latency_ms, rows, metric, tuple(found.values()), chosen, best, tuple(remarks))
+    calls = {hidden: partial(model.predictor(), x) for hidden, model in models.items()}
+    for hidden, taken in medians(calls, spent).items():
+        lines[hidden][-2] = 1e3 * taken
+    found = pd.DataFrame(lines.values(), columns=["hidden", "weights", "predicted_ms", "measured_ms", metric])
+    found = found.sort_values([metric, "weights"], ascending=[sign > 0, True], ignore_index=True)
+    why = [found.predicted_ms > latency_ms, found[metric].isna(), found.measured_ms > latency_ms]
+    found["remark"] = np.select(why, ["untrained", "diverged", "too slow"], "")
+    within = found.index[found.remark == ""]
+    best = found.hidden[within[0]] if len(within) else None
+    found.loc[within[:1], "remark"] = "best"
+    error = float((found.predicted_ms / found.measured_ms - 1).abs().median())
+    note = f"Best: {best}." if best else "No network that could be trained is fast enough."
+    note += f" Predicted times were {error:.0%} off (median of {len(models)})." if models else ""
+    title = f"Networks by {metric} of which a batch of {rows:,} takes {latency_ms:g} ms at most"
+    return Structure(title, found, note, latency_ms, rows, metric, error, models.get(best))
 
 
-# --- data -----------------------------------------------------------------------------------------------------------
+def drawn(widths: tuple[int, int], depths: tuple[int, int], seed: int) -> list[list[int]]:
+    """Hidden layers of networks to learn times from, drawn as the search draws its own."""
+    rng, layers = np.random.default_rng(seed), np.rint(np.linspace(*depths, 15)).astype(int)
+    return [np.rint(np.exp(rng.uniform(*np.log(widths), n))).astype(int).tolist() for n in layers]
 
 
-def parted(data: object, task: str | None, seed: int) -> tuple[Table, Table]:
-    """The rows to train on and the rows held out, in float32."""
-    if task is not None:
-        checks.one_of(task, "task", TASKS)
-    if isinstance(data, Table):
-        if data.y is None:
-            raise ValueError("the table has no target: read it with read_csv(path, target=...)")
-        task, data = task or data.schema.target.task, tuple(data)
-    if not isinstance(data, tuple | list) or len(data) not in (2, 4):
-        raise TypeError(f"data must be (X, y), (X, y, X_val, y_val) or a Table, not {checks.shown(data)}")
-    X, y = arrays(*data[:2])
-    X_val, y_val = arrays(*data[2:], "X_val", "y_val", X.shape[1]) if len(data) == 4 else (X[:0], y[:0])
-    numbers = np.unique(np.concatenate([y, y_val]))
-    target = target_of_numbers("y", set(numbers.tolist()), task, "y")
+def pair(value: object, name: str) -> tuple[int, int]:
+    """The least and the largest of something."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise TypeError(f"{name} must be two whole numbers, the least and the largest, not {checks.shown(value)}")
+    least = checks.whole_number(value[0], f"the least of {name}", 1)
+    return least, checks.whole_number(value[1], f"the largest of {name}", least)
+
+
+def table_of(data: object, task: str | None) -> Table:
+    """The rows in float32, and what y asks of a network."""
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise TypeError(f"data must be (X, y), not {checks.shown(data)}")
+    task, float32 = task and checks.one_of(task, "task", task_.METRICS), np.dtype(np.float32)
+    X, y = checks.features(data[0], float32), checks.clean(checks.numeric(data[1], "y"), "y", float32)
+    target = target_of_numbers("y", set(y.ravel().tolist()), task, "y")
+    loss = losses.get("sparse_categorical_crossentropy" if target.classes else "mse")
+    y = checks.targets(y, float32, len(X), len(target.classes) or 1, loss)
     table = Table(X, y, Schema(tuple(Column(f"x{place}") for place in range(X.shape[1])), target))
     task_.check(table, "the data")
-    if target.classes and not np.array_equal(numbers, np.arange(len(numbers))):
-        raise ValueError(
-            f"y holds the classes {checks.listed(target.classes)}, but they must be numbered from 0 on without a gap: "
-            "give np.unique(y, return_inverse=True)[1], or task='regression' to predict numbers"
-        )
-    return (table, Table(X_val, y_val, table.schema)) if len(data) == 4 else table.split(HELD_OUT, seed)
+    return table
 
 
-def arrays(X: object, y: object, name: str = "X", of_y: str = "y", inputs: int | None = None) -> tuple:
-    """X float32 (rows, features) and y float32 (rows, 1)."""
-    X, y = checks.features(X, np.dtype(np.float32), inputs, name), checks.numeric(y, of_y)
-    if y.shape not in ((len(X),), (len(X), 1)):
-        raise ValueError(f"{of_y} has the shape {y.shape}, but {name} has {len(X)} rows: it must be ({len(X)},)")
-    return X, checks.clean(y.reshape(-1, 1), of_y, np.dtype(np.float32))
-
-
-# --- candidates -----------------------------------------------------------------------------------------------------
-
-
-def drawn(widths: tuple[int, int], depths: tuple[int, int], seed: int) -> list[Hidden]:
-    """Hidden layers to learn times from: the smallest, the largest, and others drawn as the search draws its own."""
-    rng, found = np.random.default_rng(seed), [(widths[0],) * depths[0], (widths[1],) * depths[1]]
-    for _ in range(LEARNT_FROM - len(found)):
-        sizes = np.exp(rng.uniform(*np.log(widths), rng.integers(*depths, endpoint=True)))
-        found.append(tuple(np.rint(sizes).astype(int).tolist()))
-    return found
-
-
-def chain_of(model: Sequential) -> tuple[int, ...]:
-    """The inputs and each Dense layer's units."""
-    return (model.layers[0].inputs, *(layer.units for layer in model.layers if isinstance(layer, Dense)))
-
-
-def candidates(
-    trials: int, widths: tuple[int, int], depths: tuple[int, int], seed: int, larger_is_better: bool
-) -> Iterator[tuple[Hidden, Callable[[Trial], None]]]:
-    """Hidden layers as Optuna proposes them, each with a function that is told what became of it."""
-    import optuna
-    from optuna.trial import TrialState
-
+def study_of(trials: int, seed: int) -> Any:
+    """Optuna's study, which proposes the candidates."""
+    try:
+        import optuna
+    except ImportError:
+        raise RuntimeError('structure needs Optuna; install it with: pip install "minidl[tune]"') from None
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # it says that there is a study
-    sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(5, trials // 4))
-    study = optuna.create_study(sampler=sampler, direction="maximize" if larger_is_better else "minimize")
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=max(5, trials // 4)))
     optuna.logging.set_verbosity(before)
-    study.enqueue_trial({"layers": depths[0]} | {f"units_{n}": widths[0] for n in range(1, depths[0] + 1)})
-    for _ in range(trials):
-        asked = study.ask()
-        layers = asked.suggest_int("layers", *depths)
-        hidden = tuple(asked.suggest_int(f"units_{n}", *widths, log=True) for n in range(1, layers + 1))
-
-        def tell(trial: Trial, asked: optuna.trial.Trial = asked) -> None:
-            without = TrialState.FAIL if trial.epochs else TrialState.PRUNED
-            study.tell(asked, trial.value, without if trial.value is None else TrialState.COMPLETE)
-
-        yield hidden, tell
+    return study
 
 
-def trained(
-    model: Sequential, train: Table, held_out: Table, epochs: int, over: Callable[[], bool]
-) -> tuple[float | None, int]:
-    """Train a candidate: its metric on the rows held out, None where it has diverged, and for how many epochs."""
+def value_of(model: Sequential, train: Table, held_out: Table, epochs: int, end: float) -> float:
+    """Train a candidate until ``end`` at most: its metric on the rows held out, NaN where it has diverged."""
 
     def stop(epoch: int, logs: dict | None = None) -> None:
-        model.stop_training = model.stop_training or over()
+        model.stop_training = model.stop_training or clock() >= end
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # what has diverged is among the trials as such
-        history = model.fit(
-            train.X, train.y, epochs=epochs, verbose=0, sample_weight=task_.weights(train, train),
-            validation_data=(held_out.X, held_out.y, task_.weights(train, held_out)),
-            callbacks=[EarlyStopping(patience=PATIENCE, restore_best_weights=True), LambdaCallback(on_epoch_end=stop)],
-        )  # fmt: skip
+    best = EarlyStopping(patience=3, restore_best_weights=True)
+    model.fit(
+        train.X, train.y, epochs=epochs, verbose=0, sample_weight=task_.weights(train, train),
+        validation_data=(held_out.X, held_out.y, task_.weights(train, held_out)),
+        callbacks=[best, LambdaCallback(on_epoch_end=stop)],
+    )  # fmt: skip
     loss, value = model.evaluate(held_out.X, held_out.y)
-    return (value if np.isfinite([loss, value]).all() else None), len(history.epoch)
+    return value if np.isfinite([loss, value]).all() else np.nan

@@ -1,44 +1,43 @@
-"""How what was found shows itself: a table with a title and remarks, as text or in Jupyter."""
+"""How what was found shows itself: as a table with a title and a note, in text and in Jupyter, and as a picture."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from minidl import display
 
-
-class Found(display.Shown):
-    """Derive from this and write ``title``, ``head``, ``lines`` and ``notes``; the outer columns are text."""
-
-    def __rich_console__(self, console: object, options: object) -> Iterator[object]:
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
-
-        yield Text(self.title(), "bold")
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-        last = len(self.head()) - 1
-        for place, head in enumerate(self.head()):
-            table.add_column(
-                head.replace(" (", "\n("), justify="left" if place in (0, last) else "right", no_wrap=place == 0
-            )
-        for line in self.lines():
-            table.add_row(*map(Text, line))
-        yield table
-        yield from (Text(note) for note in self.notes())
-
-    def _html(self) -> str:
-        head = list(map(escape, self.head()))
-        table = display.table(head, [list(map(escape, line)) for line in self.lines()], text=(0, len(head) - 1))
-        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes())
-        return f"<h3>{escape(self.title())}</h3>{table}{notes}"
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def ms(seconds: float | None) -> str:
-    """Seconds as milliseconds with three digits; nothing for None."""
-    return "" if seconds is None else f"{1e3 * seconds:.3g}" if seconds < 0.9995 else f"{1e3 * seconds:,.0f}"
+@dataclass(frozen=True, repr=False, eq=False)
+class Found:
+    """A table with a title and a note; pictures.py draws it. What is derived from this says more."""
+
+    title: str
+    found: pd.DataFrame
+    note: str
+
+    def __repr__(self) -> str:
+        return f"{self.title}\n\n{self.found.to_string(index=False, float_format=digits, na_rep='')}\n\n{self.note}"
+
+    def _repr_html_(self) -> str:
+        table = self.found.to_html(index=False, float_format=digits, na_rep="", border=0)
+        return display.fragment(f"<h3>{escape(self.title)}</h3>{table}<p>{escape(self.note)}</p>")
+
+    def plot(self, path: str | Path | None = None) -> Any:
+        """Draw it; the figure, which shows itself in Jupyter.
+
+        path: a .png, .svg or .pdf that is written, too. ValueError for another, OSError where it cannot be written;
+        RuntimeError where nothing was measured.
+        """
+        from minidl.inference.tune import pictures
+
+        return pictures.draw(self, path)
 
 
-def of_rows(rows: int) -> str:
-    return "1 row" if rows == 1 else f"{rows:,} rows"
+def digits(number: float) -> str:
+    return f"{number:.4g}" if number < 1000 else f"{number:,.0f}"
