@@ -9,7 +9,8 @@ import pytest
 
 pytest.importorskip("numba")
 
-from minidl.engines.numba_engine import team, threads
+import minidl
+from minidl.engines.numba_engine import infer, team, threads
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.team import LINE, entry_of, packet_of, share
 
@@ -110,6 +111,32 @@ def test_a_process_ends_while_its_helpers_are_awake():
     for _ in range(3):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_few_rows_of_a_large_network_have_its_units_parted(monkeypatch, dtype):
+    """And the bits are the same as on one thread; where the calls are far from each other it is one."""
+    layers = [minidl.Normalization(), minidl.Dense(401, "relu"), minidl.Dense(3, "softmax"), minidl.Dense(300, "tanh")]
+    model = minidl.Sequential([*layers, minidl.Dense(70, "relu"), minidl.Dense(1)], seed=0)
+    model.compile("sgd", "mse", engine="numba", dtype=dtype)
+    X = np.random.default_rng(0).normal(size=(12, 390)).astype(dtype)
+    model(X)
+    model.layers[0].adapt(X)
+    for rows in (1, 2, 7, 12):
+        monkeypatch.setattr(threads, "available", lambda: 1)
+        model._program.plans.clear()
+        wanted = model(X[:rows])
+        for number in (2, 3):
+            monkeypatch.setattr(threads, "available", lambda number=number: number)
+            for soon, others in ((1e9, number), (-1, 1)):
+                monkeypatch.setattr(threads, "SOON", soon)
+                model._program.plans.clear()
+                for _ in range(10):
+                    np.testing.assert_array_equal(model(X[:rows]), wanted)
+                plan = model._program.plans[rows]
+                assert plan.call is infer.units_together
+                used = plan if others > 1 else plan.alone
+                assert (used.threads, len(used.free)) == (others, 1)
 
 
 def test_two_threads_that_do_not_answer_are_not_waited_for():

@@ -36,8 +36,8 @@ class Predictor:
         self._real, self._counting = np.dtype("float32" if dtype == "int8" else dtype), threading.Lock()
         self._shape = self._program.inputs, self._program.outputs
         self._run = self._run_int8 if dtype == "int8" else self._engine.predict
-        for rows in {1, max_batch}:  # so that the first call need not compile or lay out anything
-            self(np.zeros((rows, self._shape[0]), self._real))
+        for rows in (1, 1, max_batch, max_batch):  # so that no later call need compile or lay out anything; a call that
+            self(np.zeros((rows, self._shape[0]), self._real))  # follows another at once may go another way
         self.clipped = 0
 
     @classmethod

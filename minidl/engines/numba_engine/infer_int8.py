@@ -4,6 +4,8 @@ Between two layers whose activation is a ReLU or none the rows stay whole number
 and rows that each get a scale of their own (dynamic) are computed in float32.
 """
 
+import time
+
 import numpy as np
 
 from minidl import aligned
@@ -231,10 +233,12 @@ def filled(values: np.ndarray, units: int) -> np.ndarray:
 class Int8Inference:
     """How so many rows go through a network: as infer.Inference says it of one in floats."""
 
-    def __init__(self, program, network: Network, rows: int):
+    def __init__(self, program, network: Network, rows: int, most: int):
         operations = network.products * rows / WORTH
-        self.network, self.dynamic = network, program.dynamic
-        self.threads, self.wakes = threads.for_rows(program, operations, rows), operations >= threads.PAYS_TO_WAKE
+        self.network, self.dynamic, self.over = network, program.dynamic, 0.0
+        self.threads = min(threads.for_call(operations), rows, most)
+        small = self.threads > 1 and operations < threads.PAYS_TO_WAKE
+        self.alone = Int8Inference(program, network, rows, 1) if small else None
         self.chunk, self.shares = parts_of(rows, self.threads)
         chunk = self.chunk
         self.bytes = aligned.whole_lines(chunk * network.row_bytes, np.uint8)
@@ -277,11 +281,14 @@ def predict_int8(program, X, out):
     if plan is None:
         if len(plans) > MOST_PLANS:
             plans.clear()
-        plan = plans[rows] = Int8Inference(program, network, rows)
+        plan = plans[rows] = Int8Inference(program, network, rows, threads.most_of(program))
+    chosen = plan if plan.alone is None or threads.follows(plan) else plan.alone
     try:
-        room = plan.free.pop()
+        room = chosen.free.pop()
     except IndexError:
-        room = plan.new_packet()
-    found = together(predict_together_int8, (room[0], X, out), plan.threads, plan.wakes)
-    plan.free.append(room)
+        room = chosen.new_packet()
+    found = together(predict_together_int8, (room[0], X, out), chosen.threads)
+    chosen.free.append(room)
+    if plan.alone is not None:
+        plan.over = time.perf_counter()
     return found

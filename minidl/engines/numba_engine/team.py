@@ -13,7 +13,6 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-import time
 
 import numpy as np
 from llvmlite import ir
@@ -33,10 +32,8 @@ LONG = 1_000  # times as many, where a call is about to come
 POLITE = 32  # looks before a helper offers its processor, on which the caller itself may wait
 SPINS = 2000  # looks before a waiting thread offers its processor to others
 MOST = 255  # helpers
-SOON = 2e-4  # seconds from the end of one call to the next in which it follows the other
 
 _running = threading.Lock()
-_over = 0.0  # when the last call was
 _helpers: list[Helper] = []
 _bell = np.zeros(ASLEEP + (MOST + 1) * LINE, np.int64)
 
@@ -93,24 +90,20 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=begin_anew)
 
 
-def together(call, arguments: tuple, threads: int, wake: bool = True):
+def together(call, arguments: tuple, threads: int):
     """What ``call(bell, threads, *arguments)`` returns; the helpers are called up and take part as soon as they can.
 
-    Without ``wake``, those who sleep are only woken where one call follows the other. Two teams at once would only get
-    in each other's way: where one is running, the other call has one thread.
+    Two teams at once would only get in each other's way: where one is running, the other call has one thread.
     """
-    global _over
     if threads == 1 or not _running.acquire(blocking=False):
         return call(_bell, 1, *arguments)
     threads = min(threads, MOST + 1)
     try:
         gather(threads - 1)
-        if hold(_bell, threads) and (wake or time.perf_counter() - _over < SOON):
+        if hold(_bell, threads):
             for helper in _helpers[: threads - 1]:
                 helper.wake()
-        found = call(_bell, threads, *arguments)
-        _over = time.perf_counter()
-        return found
+        return call(_bell, threads, *arguments)
     finally:
         _running.release()
 

@@ -21,6 +21,7 @@ from minidl.engines.numba_engine.team import LINE, SPINS, entry_of, packet_of, s
 PAYS = 1e6  # multiply-adds in a training step below which one thread alone is sooner done
 PAYS_AWAKE = 3e6  # multiply-adds in a call below which one thread alone is as soon done
 PAYS_TO_WAKE = 8e6  # multiply-adds in a call below which waking the other threads takes longer than they save
+SOON = 2e-4  # seconds from one call to the next
 NEAR_ROWS, FAR_ROWS = 8, 24  # of a batch, from which on the threads are worth it where they are near, and in any case
 CALLS, NEAR, WAKING = 400, 2e-7, 4e-5  # how often they call each other, and what that may take in seconds
 PROMPT, PATIENCE = 1000, 30_000  # looks for an answer: at first without a pause
@@ -39,9 +40,14 @@ def for_call(operations: float) -> int:
     return available() if operations >= PAYS_AWAKE else 1
 
 
-def for_rows(program, operations: float, rows: int) -> int:
-    """The same for so many rows through a program."""
-    return min(for_call(operations), rows, program.most_threads or rows)
+def most_of(program) -> int:
+    """How many threads a call of this program may use."""
+    return min(available(), program.most_threads or available())
+
+
+def follows(plan) -> bool:
+    """Whether a call comes so soon after the plan's last one that the others are still awake, or worth waking."""
+    return time.perf_counter() - plan.over < SOON
 
 
 def for_training(step: float, rows: int, epoch: float) -> int:
