@@ -55,6 +55,20 @@ def factor(ratio: dict, fastest: bool) -> str:
     return f"**{text}**" if fastest else text
 
 
+def accuracy_table(results: dict) -> str:
+    lines = [
+        "| 784-256-128-1 | digits decided rightly | as in float32 | weights | 1 row | 1,024 rows |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, way in results["ways"].items():
+        right, equal = (sum(seed[what] for seed in way["seeds"]) / len(way["seeds"]) for what in ("accuracy", "equal"))
+        times = " | ".join(duration(way["rows"][rows]).strip() for rows in ("1", "1024"))
+        lines.append(f"| {name} | {right:.1%} | {equal:.1%} | {way['bytes'] / 1e3:,.0f} kB | {times} |")
+    count = len(next(iter(results["ways"].values()))["seeds"])
+    what = f"Means of {count} trainings on 4,000 real digits, odd against even, judged by 1,000 others."
+    return "\n".join(lines) + f"\n\n{what} {origin(results['machine'])}"
+
+
 def coldstart_table(results: dict) -> str:
     lines = ["| a fresh process to a trained model | seconds |", "|---|---:|"]
     lines += [f"| {name} | {found['median']:.2f} |" for name, found in results["programs"].items()]
@@ -90,6 +104,7 @@ TABLES = {
     "training": (results_file.read_cases, training_table),
     "inference": (results_file.read_cases, inference_table),
     "int8": (results_file.read_cases, int8_table),
+    "accuracy": (results_file.read, accuracy_table),
     "coldstart": (results_file.read, coldstart_table),
     "ulp": (results_file.read, ulp_table),
 }

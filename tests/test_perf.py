@@ -249,6 +249,10 @@ def test_what_each_way_to_a_faster_network_costs(folder, monkeypatch, capsys):
     assert set(found["90% zeros"]["rows"]) == {"1", "1024"}
     assert (folder / "accuracy.png").read_bytes().startswith(b"\x89PNG")
     assert "seed 0, int8, minmax" in capsys.readouterr().out
+    table = report.accuracy_table(json.loads((folder / "accuracy.json").read_text())).splitlines()
+    assert len(table) == 2 + len(found) + 2
+    assert table[2].startswith("| float32 | ")
+    assert " | 100.0% | 936 kB | " in table[2]
 
 
 def test_results_are_json_whole_or_not_at_all(folder):

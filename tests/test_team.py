@@ -115,7 +115,7 @@ def test_a_process_ends_while_its_helpers_are_awake():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_few_rows_of_a_large_network_have_its_units_parted(monkeypatch, dtype):
-    """And the bits are the same as on one thread; where the calls are far from each other it is one."""
+    """And the bits are the same as on one thread."""
     layers = [minidl.Normalization(), minidl.Dense(401, "relu"), minidl.Dense(3, "softmax"), minidl.Dense(300, "tanh")]
     model = minidl.Sequential([*layers, minidl.Dense(70, "relu"), minidl.Dense(1)], seed=0)
     model.compile("sgd", "mse", engine="numba", dtype=dtype)
@@ -128,15 +128,42 @@ def test_few_rows_of_a_large_network_have_its_units_parted(monkeypatch, dtype):
         wanted = model(X[:rows])
         for number in (2, 3):
             monkeypatch.setattr(threads, "available", lambda number=number: number)
-            for soon, others in ((1e9, number), (-1, 1)):
-                monkeypatch.setattr(threads, "SOON", soon)
+            for several in (True, False):
+                monkeypatch.setattr(threads.Trial, "several", lambda *_, several=several: several)
                 model._program.plans.clear()
                 for _ in range(10):
                     np.testing.assert_array_equal(model(X[:rows]), wanted)
                 plan = model._program.plans[rows]
                 assert plan.call is infer.units_together
-                used = plan if others > 1 else plan.alone
-                assert (used.threads, len(used.free)) == (others, 1)
+                used = plan if several else plan.alone
+                assert (used.threads, len(used.free)) == (number if several else 1, 1)
+
+
+def calls_of(trial, seconds, number, gap=1e-6):
+    """So many calls, which take the seconds of one or several threads: how often there were several."""
+    now, found = trial.over + gap, 0
+    for _ in range(number):
+        several = trial.several(now)
+        trial.note(several, now, now + seconds[several])
+        now += seconds[several] + gap
+        found += several
+    return found
+
+
+def test_several_threads_are_tried_and_kept_where_they_are_quicker():
+    trial = threads.Trial()
+    assert calls_of(trial, [1e-5, 5e-6], 5, gap=1e-3) == 0  # calls far from each other have one
+    assert calls_of(trial, [1e-5, 5e-6], 1000) == 1000 - threads.FIRST - 10
+    assert calls_of(trial, [1e-5, 1e-4], 1000) < 25  # then another program takes a processor
+    assert calls_of(trial, [1e-5, 5e-6], 3000) > 1500  # and gives it back
+    assert calls_of(trial, [1e-5, 5e-6], 1000) == 990
+
+
+def test_one_slow_call_does_not_decide():
+    trial = threads.Trial()
+    calls_of(trial, [1e-5, 4e-6], 50)
+    calls_of(trial, [1e-5, 3e-3], 1)
+    assert trial.seconds[1] < trial.seconds[0]
 
 
 def test_two_threads_that_do_not_answer_are_not_waited_for():

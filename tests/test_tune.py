@@ -322,17 +322,6 @@ def test_it_learns_from_this_machine(engine):
     assert (model.engine, model.rows) == (engine, (1, 8))
 
 
-def test_what_is_learnt_of_this_machine_is_kept(monkeypatch):
-    monkeypatch.setattr(latency, "medians", lambda calls, seconds: {what: seconds_of(*what) for what in calls})
-    LatencyModel.of_this_machine.cache_clear()
-    model = LatencyModel.of_this_machine("numpy", "float32")
-    assert model.rows == (1, 1024)
-    for rows in (1, 64, 1024):
-        assert model.predict([30, 64, 64, 1], rows) == pytest.approx(seconds_of((30, 64, 64, 1), rows))
-    assert LatencyModel.of_this_machine("numpy", "float32") is model
-    LatencyModel.of_this_machine.cache_clear()
-
-
 # --- the search ------------------------------------------------------------------------------------------------------
 
 BENIGN = data.load_breast_cancer()

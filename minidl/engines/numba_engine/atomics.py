@@ -8,6 +8,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from minidl.engines.numba_engine.cache import njit
+
+POLITE = 32  # looks after which a waiting thread offers its processor: the one it waits for may need it
 HAS_PAUSE = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
 
 
@@ -73,3 +76,12 @@ def pause(typing_context):
         return context.get_dummy_value()
 
     return types.none(), emit
+
+
+@njit(cache=True)
+def wait_a_moment(looks):
+    """Between two looks, of which this was the one of this number."""
+    if looks % POLITE > 0:
+        pause()
+    else:
+        offer_processor()

@@ -272,7 +272,7 @@ def units_of(program, threads: int) -> tuple[np.ndarray, np.ndarray]:
 class Inference:
     """How so many rows go through a program: on how many threads, in which parts, and through which buffers.
 
-    alone: the same for one thread, where there is too little work to wake others for; over: when the last call was.
+    alone: the same for one thread, where there is so little work that only a trial shows whether several are worth it.
     free: packets of calls that are over. A call takes one and gives it back, so that several at once have buffers of
     their own, and none is made anew for each. A packet is what the compiled code needs to know in one array of numbers
     and addresses, since each argument of a call costs as much as a hundred multiply-adds.
@@ -281,7 +281,7 @@ class Inference:
     def __init__(self, program, rows: int, most: int):
         inputs, units = program.table[program.table[:, KIND] == DENSE][:, [INPUTS, OUTPUTS]].T
         operations, item = rows * int(inputs @ np.maximum(units, NARROW)), program.parameters.itemsize
-        self.program, self.call, self.units, self.over = program, predict_together, np.zeros(1, np.int64), 0.0
+        self.program, self.call, self.units = program, predict_together, np.zeros(1, np.int64)
         if rows <= FEW and program.parameters.nbytes >= LARGE and most > 1:
             self.threads, self.call, self.chunk = most, units_together, rows
             self.units, self.shares = units_of(program, most)
@@ -289,7 +289,7 @@ class Inference:
             self.threads = min(threads.for_call(operations), rows, most)
             self.chunk, self.shares = parts_of(rows, self.threads)
         small = self.threads > 1 and operations < threads.PAYS_TO_WAKE
-        self.alone = Inference(program, rows, 1) if small else None
+        self.alone, self.trial = (Inference(program, rows, 1), threads.Trial()) if small else (None, None)
         self.places, self.size = inference_places_for(program, self.chunk)
         parted = program.table[:, KIND] != ACTIVATION
         self.buffer_bytes = self.threads * self.size * item
@@ -323,7 +323,11 @@ def predict(program, X, out=None):
         if len(plans) > MOST_PLANS:
             plans.clear()
         plan = plans[rows] = Inference(program, rows, threads.most_of(program))
-    chosen = plan if plan.alone is None or threads.follows(plan) else plan.alone
+    chosen, trial = plan, plan.trial
+    if trial is not None:
+        begin = time.perf_counter()
+        several = trial.several(begin)
+        chosen = plan if several else plan.alone
     try:
         room = chosen.free.pop()
     except IndexError:
@@ -333,8 +337,8 @@ def predict(program, X, out=None):
     else:
         together(chosen.call, (room[0], X, out), chosen.threads)
     chosen.free.append(room)
-    if plan.alone is not None:
-        plan.over = time.perf_counter()
+    if trial is not None:
+        trial.note(several, begin, time.perf_counter())
     return out
 
 

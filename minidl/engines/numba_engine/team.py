@@ -20,7 +20,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from minidl.engines.numba_engine.atomics import add_atomically, load_atomically, offer_processor, pause, swap_atomically
+from minidl.engines.numba_engine.atomics import add_atomically, load_atomically, swap_atomically, wait_a_moment
 from minidl.engines.numba_engine.cache import njit
 
 LINE = 16  # numbers between two that different threads write, so that they lie in different cache lines
@@ -29,8 +29,6 @@ OPEN, ENTRY, PACKET, THREADS, LAST = range(5)  # the call's function, its argume
 INSIDE, HELD, ASLEEP = LINE, 2 * LINE, 3 * LINE  # helpers taking part; whether to stay awake; from here on who sleeps
 LOOKS = 10_000  # for the next call before a helper sleeps: some hundred microseconds
 LONG = 1_000  # times as many, where a call is about to come
-POLITE = 32  # looks before a helper offers its processor, on which the caller itself may wait
-SPINS = 2000  # looks before a waiting thread offers its processor to others
 MOST = 255  # helpers
 
 _running = threading.Lock()
@@ -171,10 +169,7 @@ def share(bell, threads, entry, packet):
         looks = 0
         while load_atomically(bell, INSIDE) > 0:
             looks += 1
-            if looks < SPINS:
-                pause()
-            else:
-                offer_processor()
+            wait_a_moment(looks)
 
 
 @njit(cache=True)
@@ -203,10 +198,7 @@ def serve(bell, thread):
             add_atomically(bell, INSIDE, -1)
             looks = 0
         looks += 1
-        if looks % POLITE > 0:
-            pause()
-        else:
-            offer_processor()
+        wait_a_moment(looks)
         if looks > LOOKS:
             swap_atomically(bell, sleeps, 0, 1)
             if load_atomically(bell, HELD) == 0 or looks > LONG * LOOKS:  # asked after having said it sleeps

@@ -38,12 +38,6 @@ class LatencyModel:
         self.engine, self.dtype = get_engine(engine).name, checks.float_type(dtype)
         self.costs: np.ndarray | None = None
 
-    @staticmethod
-    @functools.cache
-    def of_this_machine(engine: str = "auto", dtype: str = "float32") -> LatencyModel:
-        """One that is fitted to 1 to 1024 rows, in about a second when it is first asked for, and then kept."""
-        return LatencyModel(engine, dtype).fit()
-
     def fit(
         self, networks: Iterable[Widths] = NETWORKS, rows: Sequence[int] = (1, 64, 1024), seconds: float = 0.5
     ) -> LatencyModel:
