@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 
 from llvmlite import ir
 from numba import types
@@ -11,6 +12,8 @@ from numba.extending import intrinsic
 from minidl.engines.numba_engine.cache import njit
 
 POLITE = 32  # looks after which a waiting thread offers its processor: the one it waits for may need it
+WAIT, WAKE = 128, 129  # of futex, among the threads of one process
+FUTEX = {"x86_64": 202, "aarch64": 98}.get(platform.machine(), 0) if sys.platform == "linux" else 0  # its number
 HAS_PAUSE = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
 
 
@@ -76,6 +79,27 @@ def pause(typing_context):
         return context.get_dummy_value()
 
     return types.none(), emit
+
+
+@intrinsic
+def futex(typing_context, counters, place, operation, value):
+    """Linux's way to sleep and to wake, which does not ask for Python's lock; elsewhere nothing is done.
+
+    WAIT: sleep at counters[place], if that is ``value``, until woken. WAKE: wake so many of those who sleep there.
+    """
+
+    def emit(context, builder, signature, arguments):
+        counters, place, operation, value = arguments
+        if FUTEX:
+            pointer = builder.gep(context.make_array(signature.args[0])(context, builder, counters).data, [place])
+            word, nothing = ir.IntType(64), ir.IntType(64)(0)
+            kind = ir.FunctionType(word, [word], var_arg=True)
+            call = cgutils.get_or_insert_function(builder.module, kind, "syscall")
+            address = builder.ptrtoint(pointer, word)
+            builder.call(call, [word(FUTEX), address, operation, value, nothing, nothing, nothing])
+        return context.get_dummy_value()
+
+    return types.none(counters, types.int64, types.int64, types.int64), emit
 
 
 @njit(cache=True)

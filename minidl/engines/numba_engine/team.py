@@ -2,7 +2,7 @@
 
 Waking a thread takes the operating system 40 to 80 microseconds, in which a core computes a layer for a hundred rows.
 So a helper that has nothing to do looks out for the next call for a moment before it sleeps. All of that is compiled:
-a helper that had to ask Python's lock for each call would keep the caller from running.
+a helper that had to ask for Python's lock, be it to wake up, would keep the caller from running.
 
 A call is announced by the address of a compiled function and of its arguments. A helper that sees it takes part; one
 that comes too late finds that the call is over. So nobody waits for a thread that the operating system keeps waiting.
@@ -20,13 +20,24 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from minidl.engines.numba_engine.atomics import add_atomically, load_atomically, swap_atomically, wait_a_moment
+from minidl.engines.numba_engine.atomics import (
+    FUTEX,
+    WAIT,
+    WAKE,
+    add_atomically,
+    futex,
+    load_atomically,
+    swap_atomically,
+    wait_a_moment,
+)
 from minidl.engines.numba_engine.cache import njit
 
 LINE = 16  # numbers between two that different threads write, so that they lie in different cache lines
 # The bell: what the caller and the helpers tell each other. A call is open while its number stands at OPEN.
 OPEN, ENTRY, PACKET, THREADS, LAST = range(5)  # the call's function, its arguments, how many threads, the last number
-INSIDE, HELD, ASLEEP = LINE, 2 * LINE, 3 * LINE  # helpers taking part; whether to stay awake; from here on who sleeps
+INSIDE, HELD = LINE, 2 * LINE  # how many helpers take part; whether they are to stay awake, or (LEAVE) to go home
+ASLEEP = 3 * LINE  # from here on for each thread whether it sleeps
+LEAVE = 2
 LOOKS = 10_000  # for the next call before a helper sleeps: some hundred microseconds
 LONG = 1_000  # times as many, where a call is about to come
 MOST = 255  # helpers
@@ -37,17 +48,16 @@ _bell = np.zeros(ASLEEP + (MOST + 1) * LINE, np.int64)
 
 
 class Helper(threading.Thread):
-    """A thread that helps with calls, or sleeps until it is woken."""
+    """A thread that helps with calls, or sleeps until it is woken: in compiled code, or where that cannot be, here."""
 
     def __init__(self, thread: int):
         super().__init__(name=f"minidl-{thread}", daemon=True)
-        self.thread, self.bell, self.leaving, self.asleep = thread, _bell, False, threading.Lock()
+        self.thread, self.bell, self.asleep = thread, _bell, threading.Lock()
         self.asleep.acquire()
         _bell[ASLEEP + thread * LINE] = 0  # it is about to be awake, so it needs no waking
 
     def run(self):
-        while not self.leaving:
-            serve(self.bell, self.thread)
+        while not serve(self.bell, self.thread):
             self.asleep.acquire()
 
     def wake(self):
@@ -68,12 +78,14 @@ def gather(helpers: int):
 
 def dismiss():
     """Send the helpers home and wait until they have gone: compiled code must not run on while the process ends."""
-    for helper in _helpers:
-        helper.leaving = True
-        helper.wake()
-    for helper in _helpers:
-        helper.join()
-    _helpers.clear()
+    if _helpers:
+        _bell[HELD] = LEAVE
+        hold(_bell, len(_helpers) + 1)
+        for helper in _helpers:
+            helper.wake()
+            helper.join()
+        _helpers.clear()
+        _bell[HELD] = 0
 
 
 def begin_anew():
@@ -174,20 +186,26 @@ def share(bell, threads, entry, packet):
 
 @njit(cache=True)
 def hold(bell, threads):
-    """Ask the helpers to stay awake for the call that comes now; whether some of them sleep."""
+    """Ask the helpers to stay awake for the call that comes now, and wake them; whether Python is to wake some."""
     swap_atomically(bell, HELD, 0, 1)
     asleep = False
     for thread in range(1, threads):
-        asleep |= load_atomically(bell, ASLEEP + thread * LINE) == 1
+        if FUTEX == 0:
+            asleep |= load_atomically(bell, ASLEEP + thread * LINE) == 1
+        elif swap_atomically(bell, ASLEEP + thread * LINE, 1, 0):
+            futex(bell, ASLEEP + thread * LINE, WAKE, 1)
     return asleep
 
 
 @njit(cache=True)
 def serve(bell, thread):
-    """Take part in each call, until there has been none for a while."""
+    """Take part in each call, and sleep where there has been none for a while; True when it is time to go home.
+
+    False where Python is to put the thread to sleep.
+    """
     sleeps, looks, seen = ASLEEP + thread * LINE, 0, 0
     swap_atomically(bell, sleeps, 1, 0)
-    while True:
+    while load_atomically(bell, HELD) != LEAVE:
         call = load_atomically(bell, OPEN)
         if call != 0 and call != seen:
             add_atomically(bell, INSIDE, 1)
@@ -201,6 +219,11 @@ def serve(bell, thread):
         wait_a_moment(looks)
         if looks > LOOKS:
             swap_atomically(bell, sleeps, 0, 1)
-            if load_atomically(bell, HELD) == 0 or looks > LONG * LOOKS:  # asked after having said it sleeps
-                return
+            held = load_atomically(bell, HELD)  # asked after having said that it sleeps
+            if held == 0 or (held == 1 and looks > LONG * LOOKS):
+                if FUTEX == 0:
+                    return False
+                futex(bell, sleeps, WAIT, 1)
+                looks = 0
             swap_atomically(bell, sleeps, 1, 0)
+    return True
