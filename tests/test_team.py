@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("numba")
 
 import minidl
-from minidl.engines.numba_engine import infer, team, threads
+from minidl.engines.numba_engine import team, threads
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.team import LINE, entry_of, packet_of, share
 
@@ -133,57 +133,20 @@ def test_a_process_ends_while_its_helpers_are_awake():
         assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_few_rows_of_a_large_network_have_its_units_parted(monkeypatch, dtype):
-    """And the bits are the same as on one thread."""
-    layers = [minidl.Normalization(), minidl.Dense(401, "relu"), minidl.Dense(3, "softmax"), minidl.Dense(300, "tanh")]
-    model = minidl.Sequential([*layers, minidl.Dense(70, "relu"), minidl.Dense(1)], seed=0)
-    model.compile("sgd", "mse", engine="numba", dtype=dtype)
-    X = np.random.default_rng(0).normal(size=(12, 390)).astype(dtype)
-    model(X)
-    model.layers[0].adapt(X)
-    for rows in (1, 2, 7, 12):
-        monkeypatch.setattr(threads, "available", lambda: 1)
+def test_small_calls_have_several_threads_where_they_follow_each_other(monkeypatch):
+    model = minidl.Sequential([minidl.Dense(300, "relu", input_shape=(400,)), minidl.Dense(3)], seed=0)
+    model.compile("sgd", "mse", engine="numba")
+    X = np.random.default_rng(0).normal(size=(40, 400)).astype(np.float32)
+    monkeypatch.setattr(threads, "available", lambda: 2)
+    for soon, used in ((1e9, 2), (-1, 1)):
+        monkeypatch.setattr(threads, "SOON", soon)
         model._program.plans.clear()
-        wanted = model(X[:rows])
-        for number in (2, 3):
-            monkeypatch.setattr(threads, "available", lambda number=number: number)
-            for several in (True, False):
-                monkeypatch.setattr(threads.Trial, "several", lambda *_, several=several: several)
-                model._program.plans.clear()
-                for _ in range(10):
-                    np.testing.assert_array_equal(model(X[:rows]), wanted)
-                plan = model._program.plans[rows]
-                assert plan.call is infer.units_together
-                used = plan if several else plan.alone
-                assert (used.threads, len(used.free)) == (number if several else 1, 1)
-
-
-def calls_of(trial, seconds, number, gap=1e-6):
-    """So many calls, which take the seconds of one or several threads: how often there were several."""
-    now, found = trial.over + gap, 0
-    for _ in range(number):
-        several = trial.several(now)
-        trial.note(several, now, now + seconds[several])
-        now += seconds[several] + gap
-        found += several
-    return found
-
-
-def test_several_threads_are_tried_and_kept_where_they_are_quicker():
-    trial = threads.Trial()
-    assert calls_of(trial, [1e-5, 5e-6], 5, gap=1e-3) == 0  # calls far from each other have one
-    assert calls_of(trial, [1e-5, 5e-6], 1000) == 1000 - threads.FIRST - 10
-    assert calls_of(trial, [1e-5, 1e-4], 1000) < 25  # then another program takes a processor
-    assert calls_of(trial, [1e-5, 5e-6], 3000) > 1500  # and gives it back
-    assert calls_of(trial, [1e-5, 5e-6], 1000) == 990
-
-
-def test_one_slow_call_does_not_decide():
-    trial = threads.Trial()
-    calls_of(trial, [1e-5, 4e-6], 50)
-    calls_of(trial, [1e-5, 3e-3], 1)
-    assert trial.seconds[1] < trial.seconds[0]
+        for _ in range(3):
+            model(X)
+        plan = model._program.plans[40]
+        assert plan.threads == 2
+        assert len(plan.alone.free) == (used == 1)
+        assert len(plan.free) == (used == 2)
 
 
 def test_two_threads_that_do_not_answer_are_not_waited_for():

@@ -26,7 +26,6 @@ from minidl.contract import (
 )
 from minidl.engines.numba_engine import activations, losses, metrics, threads
 from minidl.engines.numba_engine.activations import linear
-from minidl.engines.numba_engine.atomics import add_atomically
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.dense import dense_above
 from minidl.engines.numba_engine.gemm import ZERO
@@ -35,21 +34,19 @@ from minidl.engines.numba_engine.plan import fuses as fuses_by_table
 from minidl.engines.numba_engine.plan import inference_places_for, places_for
 from minidl.engines.numba_engine.regularization import dropout, l1, l2
 from minidl.engines.numba_engine.team import entry_of, packet_of, share, together
-from minidl.engines.numba_engine.threads import DONE, take, wait_until_done
+from minidl.engines.numba_engine.threads import take
 from minidl.engines.numba_engine.views import matrix, matrix_at, vector, vector_at
 
 CHUNK = 240  # rows at a time: what a chunk's layers hand on stays in the cache, and its rows are whole tiles
 
 NARROW = 32  # units; a layer of fewer takes as long
-FEW = 12  # rows, of which a layer's W takes longer to read than to multiply
-LARGE = 512 * 1024  # bytes of parameters that two caches hold better than one
 MOST_PLANS = 16  # for so many numbers of rows a program keeps how they go through it
 
 # Places in the packet of an inference.
 (
     TABLE, OPERATIONS, NUMBERS, PARAMETERS, PARAMETERS_SIZE, PLACES, WORK, WORK_SIZE, CHUNK_ROWS, SHARES, COUNTERS,
-    COUNTERS_SIZE, THREADS, UNITS, PACKET_SIZE,
-) = range(15)  # fmt: skip
+    COUNTERS_SIZE, THREADS, PACKET_SIZE,
+) = range(14)  # fmt: skip
 
 # The compiled functions below run at every layer of every model from the same machine code: what differs is in the
 # table. ``work`` holds what each operation puts out, ``places[p]`` is where the output of operation p - 1 begins.
@@ -174,49 +171,6 @@ def predict_rows(packet, X, out, thread, threads):
 
 
 @njit(cache=True)
-def predict_units(packet, X, out, thread, threads):
-    """The same for few rows, of which W takes longer to read than to multiply: each thread reads its units' part of it.
-
-    The threads meet behind each layer.
-    """
-    last, outputs, rows, dtype = packet[OPERATIONS], out.shape[1], X.shape[0], X.dtype
-    table = matrix_at(np.int64, packet[TABLE], last, SECOND + 1)
-    numbers = matrix_at(np.float64, packet[NUMBERS], last, RATE + 1)
-    places = vector_at(np.int64, packet[PLACES], last + 1)
-    parameters = vector_at(dtype, packet[PARAMETERS], packet[PARAMETERS_SIZE])
-    work = vector_at(dtype, packet[WORK], packet[WORK_SIZE])
-    steps, owners = vector_at(np.int64, packet[UNITS], last), packet[THREADS]
-    shares = matrix_at(np.int64, packet[SHARES], last, owners + 1)
-    counters = vector_at(np.int64, packet[COUNTERS], packet[COUNTERS_SIZE])
-    x, out_ = vector(X.reshape(-1), 0, X.size), vector(out.reshape(-1), 0, out.size)
-    for p in range(last):
-        job = take(counters, 0, shares, p, thread, threads)
-        while job >= 0:
-            if table[p, KIND] == DENSE:
-                left = (job - shares[p, 0]) * steps[p]
-                right = min(left + steps[p], table[p, OUTPUTS])
-                dense_forward(table, parameters, x, work, places, p, ZERO, rows, left, right)
-            else:
-                forward(table, numbers, parameters, x, work, places, p, p + 1, False, 0, 0, 0, rows)
-            if threads > 1:
-                add_atomically(counters, DONE, 1)
-            job = take(counters, 0, shares, p, thread, threads)
-        if threads > 1:
-            wait_until_done(counters, shares[p, owners])
-    if thread == 0:
-        linear(matrix(work, places[last], rows, outputs), matrix(out_, 0, rows, outputs))
-
-
-@njit(cache=True)
-def units_together(bell, threads, packet, X, out):
-    counters = vector_at(np.int64, packet[COUNTERS], packet[COUNTERS_SIZE])
-    for place in range(counters.size):
-        counters[place] = 0
-    arguments = packet, X, out
-    share(bell, threads, entry_of(predict_units, arguments), packet_of(arguments))
-
-
-@njit(cache=True)
 def predict_together(bell, threads, packet, X, out):
     counters = vector_at(np.int64, packet[COUNTERS], packet[COUNTERS_SIZE])
     for place in range(counters.size):
@@ -254,25 +208,10 @@ def parts_of(rows: int, threads: int) -> tuple[int, np.ndarray]:
     return chunk, np.array([chunks * t // threads for t in range(threads + 1)])
 
 
-def units_of(program, threads: int) -> tuple[np.ndarray, np.ndarray]:
-    """How many units of each operation are a job, whole tiles of them, and the shares of the jobs."""
-    steps, shares, first = [], [], 0
-    previous_fuses, places = False, inference_places_for(program, 1)[0]
-    for p, row in enumerate(program.table):
-        units = int(row[OUTPUTS])
-        step = -(-units // (threads * NARROW)) * NARROW if row[KIND] == DENSE else units
-        jobs = 0 if previous_fuses else -(-units // step)
-        shares.append([first + jobs * t // threads for t in range(threads + 1)])
-        steps.append(step)
-        first += jobs
-        previous_fuses = row[KIND] == DENSE and fuses_by_table(program.table, places, p)
-    return np.array(steps, np.int64), np.array(shares, np.int64)
-
-
 class Inference:
     """How so many rows go through a program: on how many threads, in which parts, and through which buffers.
 
-    alone: the same for one thread, where there is so little work that only a trial shows whether several are worth it.
+    alone: the same for one thread, where there is too little work to wake others for; over: when the last call was.
     free: packets of calls that are over. A call takes one and gives it back, so that several at once have buffers of
     their own, and none is made anew for each. A packet is what the compiled code needs to know in one array of numbers
     and addresses, since each argument of a call costs as much as a hundred multiply-adds.
@@ -281,15 +220,11 @@ class Inference:
     def __init__(self, program, rows: int, most: int):
         inputs, units = program.table[program.table[:, KIND] == DENSE][:, [INPUTS, OUTPUTS]].T
         operations, item = rows * int(inputs @ np.maximum(units, NARROW)), program.parameters.itemsize
-        self.program, self.call, self.units = program, predict_together, np.zeros(1, np.int64)
-        if rows <= FEW and program.parameters.nbytes >= LARGE and most > 1:
-            self.threads, self.call, self.chunk = most, units_together, rows
-            self.units, self.shares = units_of(program, most)
-        else:
-            self.threads = min(threads.for_call(operations), rows, most)
-            self.chunk, self.shares = parts_of(rows, self.threads)
+        self.program, self.over = program, 0.0
+        self.threads = min(threads.for_call(operations), rows, most)
+        self.chunk, self.shares = parts_of(rows, self.threads)
         small = self.threads > 1 and operations < threads.PAYS_TO_WAKE
-        self.alone, self.trial = (Inference(program, rows, 1), threads.Trial()) if small else (None, None)
+        self.alone = Inference(program, rows, 1) if small else None
         self.places, self.size = inference_places_for(program, self.chunk)
         parted = program.table[:, KIND] != ACTIVATION
         self.buffer_bytes = self.threads * self.size * item
@@ -303,7 +238,7 @@ class Inference:
         counters, packet = threads.counters(self.threads), np.zeros(PACKET_SIZE, np.int64)
         for place, array in (
             (TABLE, program.table), (NUMBERS, program.numbers), (PARAMETERS, program.parameters),
-            (PLACES, self.places), (WORK, work), (SHARES, self.shares), (COUNTERS, counters), (UNITS, self.units),
+            (PLACES, self.places), (WORK, work), (SHARES, self.shares), (COUNTERS, counters),
         ):  # fmt: skip
             packet[place] = array.ctypes.data
         for place, number in (
@@ -323,11 +258,7 @@ def predict(program, X, out=None):
         if len(plans) > MOST_PLANS:
             plans.clear()
         plan = plans[rows] = Inference(program, rows, threads.most_of(program))
-    chosen, trial = plan, plan.trial
-    if trial is not None:
-        begin = time.perf_counter()
-        several = trial.several(begin)
-        chosen = plan if several else plan.alone
+    chosen = plan if plan.alone is None or threads.follows(plan) else plan.alone
     try:
         room = chosen.free.pop()
     except IndexError:
@@ -335,10 +266,10 @@ def predict(program, X, out=None):
     if chosen.threads == 1:
         predict_rows(room[0], X, out, 0, 1)
     else:
-        together(chosen.call, (room[0], X, out), chosen.threads)
+        together(predict_together, (room[0], X, out), chosen.threads)
     chosen.free.append(room)
-    if trial is not None:
-        trial.note(several, begin, time.perf_counter())
+    if plan.alone is not None:
+        plan.over = time.perf_counter()
     return out
 
 

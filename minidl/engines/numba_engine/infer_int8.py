@@ -235,10 +235,10 @@ class Int8Inference:
 
     def __init__(self, program, network: Network, rows: int, most: int):
         operations = network.products * rows / WORTH
-        self.network, self.dynamic = network, program.dynamic
+        self.network, self.dynamic, self.over = network, program.dynamic, 0.0
         self.threads = min(threads.for_call(operations), rows, most)
         small = self.threads > 1 and operations < threads.PAYS_TO_WAKE
-        self.alone, self.trial = (Int8Inference(program, network, rows, 1), threads.Trial()) if small else (None, None)
+        self.alone = Int8Inference(program, network, rows, 1) if small else None
         self.chunk, self.shares = parts_of(rows, self.threads)
         chunk = self.chunk
         self.bytes = aligned.whole_lines(chunk * network.row_bytes, np.uint8)
@@ -282,17 +282,13 @@ def predict_int8(program, X, out):
         if len(plans) > MOST_PLANS:
             plans.clear()
         plan = plans[rows] = Int8Inference(program, network, rows, threads.most_of(program))
-    chosen, trial = plan, plan.trial
-    if trial is not None:
-        begin = time.perf_counter()
-        several = trial.several(begin)
-        chosen = plan if several else plan.alone
+    chosen = plan if plan.alone is None or threads.follows(plan) else plan.alone
     try:
         room = chosen.free.pop()
     except IndexError:
         room = chosen.new_packet()
     found = together(predict_together_int8, (room[0], X, out), chosen.threads)
     chosen.free.append(room)
-    if trial is not None:
-        trial.note(several, begin, time.perf_counter())
+    if plan.alone is not None:
+        plan.over = time.perf_counter()
     return found

@@ -22,7 +22,6 @@ PAYS = 1e6  # multiply-adds in a training step below which one thread alone is s
 PAYS_AWAKE = 3e6  # multiply-adds in a call below which one thread alone is as soon done
 PAYS_TO_WAKE = 8e6  # multiply-adds in a call below which waking the other threads takes longer than they save
 SOON = 2e-4  # seconds from one call to the next that follows it
-FIRST, AGAIN = 4, 100  # calls each way before the quicker one is known, and after how many the other is tried again
 NEAR_ROWS, FAR_ROWS = 8, 24  # of a batch, from which on the threads are worth it where they are near, and in any case
 CALLS, NEAR, WAKING = 400, 2e-7, 4e-5  # how often they call each other, and what that may take in seconds
 PROMPT, PATIENCE = 1000, 30_000  # looks for an answer: at first without a pause
@@ -46,38 +45,9 @@ def most_of(program) -> int:
     return min(available(), program.most_threads or available())
 
 
-class Trial:
-    """Whether several threads are worth it for a small call: where calls follow each other, and they have been quicker
-    of late than one.
-
-    The others may be asleep, busy with something else, or on a virtual processor that is not running just now. So each
-    way's time is kept as a running mean, and the slower way is tried again now and then.
-    """
-
-    def __init__(self):
-        self.over = 0.0  # when the last call was
-        self.calls, self.counts, self.seconds = 0, [0, 0], [0.0, 0.0]  # by whether there are several
-
-    def several(self, now: float) -> bool:
-        """Whether the call that begins now is to have several threads."""
-        if now - self.over > SOON:
-            return False
-        self.calls += 1
-        alone, together = self.counts
-        if min(alone, together) < FIRST:
-            return together < FIRST
-        return (self.seconds[1] < self.seconds[0]) == (self.calls % AGAIN > 0)
-
-    def note(self, several: bool, begin: float, end: float):
-        """A call has had several threads or one, and took from ``begin`` to ``end``."""
-        follows, self.over = begin - self.over < SOON, end
-        if follows:
-            self.counts[several] += 1
-            before, taken = self.seconds[several], end - begin
-            if self.counts[several] <= 2:  # the first may have had to load its code
-                self.seconds[several] = taken
-            else:
-                self.seconds[several] += (min(taken, 4 * before) - before) / 4
+def follows(plan) -> bool:
+    """Whether a call comes so soon after the plan's last one that the others are still awake, or worth waking."""
+    return time.perf_counter() - plan.over < SOON
 
 
 def for_training(step: float, rows: int, epoch: float) -> int:
