@@ -23,14 +23,14 @@ def draw(name: str) -> None:
     results = results_file.read_cases(name)
     if results is None:
         return
-    made = {name: ratios(results, f"How many times as long as minidl {UNITS[name]} takes")}
+    made = {name: ratios(results, f"How many times as long as minidl {UNITS[name]} takes", source(results, name))}
     if name == "inference":
         made["batch_sizes"] = batch_sizes(results)
     for title, picture in made.items():
         print(f"written to {results_file.picture(title, picture)}")
 
 
-def ratios(results: dict, title: str) -> bytes:
+def ratios(results: dict, title: str, measured: str) -> bytes:
     """A row for each case, a point for each rival, its 95% interval through it; minidl is the line at 1."""
     found = list(results["cases"].items())
     with theme(LIGHT):
@@ -54,7 +54,7 @@ def ratios(results: dict, title: str) -> bytes:
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_yticks(range(len(found)), [name for name, _ in found])
         axes.set_ylim(len(found) - 0.5, -0.5)
-        axes.set_xlabel(f"logarithmic axis; 95% interval within the run\n{source(results)}")
+        axes.set_xlabel(f"logarithmic axis; 95% interval within the run\n{measured}")
         axes.set_title(title)
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         return png(figure)
@@ -102,7 +102,7 @@ def accuracy(results: dict) -> bytes:
             axes.set_title(f"{int(rows):,} row{'s' * (rows != '1')}")
         panels[0].set_ylabel("% of digits decided rightly\n(mean, worst to best seed; the axis begins above 0)")
         panels[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), title="weights in")
-        figure.supxlabel(source(results).replace(", float32", ""), fontsize=8)
+        figure.supxlabel(source(results, "accuracy"), fontsize=8)
         return png(figure)
 
 
@@ -114,6 +114,7 @@ def label(axes: Axes, title: str, quantity: str) -> None:
     axes.set(xlabel="rows in a call (logarithmic axes)", ylabel=quantity)
 
 
-def source(results: dict) -> str:
-    machine = results["machine"]
-    return f"{machine['processor']}, {machine['cores']} cores, float32, {machine['date'][:10]}"
+def source(results: dict, name: str = "") -> str:
+    """Where and when, and in which dtype where all are in one."""
+    machine, dtype = results["machine"], "" if name in ("int8", "accuracy") else "float32, "
+    return f"{machine['processor']}, {machine['cores']} cores, {dtype}{machine['date'][:10]}"

@@ -28,7 +28,7 @@ def inference_table(results: dict) -> str:
 
 def int8_table(results: dict) -> str:
     meaning = {name: f"{case.name}, {case.rows:,} row{'s' * (case.rows > 1)}" for name, case in cases.INT8.items()}
-    return against_rivals(results, "int8 inference of", meaning)
+    return against_rivals(results, "int8 inference of", meaning).removesuffix(", float32.") + "."
 
 
 def against_rivals(results: dict, what: str, meaning: dict[str, str]) -> str:
@@ -66,7 +66,7 @@ def accuracy_table(results: dict) -> str:
         lines.append(f"| {name} | {right:.1%} | {equal:.1%} | {way['bytes'] / 1e3:,.0f} kB | {times} |")
     count = len(next(iter(results["ways"].values()))["seeds"])
     what = f"Means of {count} trainings on 4,000 real digits, odd against even, judged by 1,000 others."
-    return "\n".join(lines) + f"\n\n{what} {origin(results['machine'])}"
+    return "\n".join(lines) + f"\n\n{what} {origin(results['machine']).removesuffix(', float32.')}."
 
 
 def coldstart_table(results: dict) -> str:
