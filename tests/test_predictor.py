@@ -1,5 +1,7 @@
 """A predictor is the model: folded, frozen, in buffers that are made once."""
 
+import copy
+import pickle
 import threading
 import tracemalloc
 
@@ -110,6 +112,14 @@ def test_the_outputs_go_where_they_are_wanted_and_nothing_is_allocated():
     np.testing.assert_array_equal(out, model.predict(wide))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_copies_and_pickles_predict_the_same(dtype):
+    model = given(normal(), dense(9, "relu"), dense(2))
+    predictor = model.predictor(dtype, calibration_data=X if dtype == "int8" else None)
+    for twin in (copy.deepcopy(predictor), copy.copy(predictor), pickle.loads(pickle.dumps(predictor))):
+        np.testing.assert_array_equal(twin(X), predictor(X))
+
+
 @pytest.mark.parametrize("threads", [1, 2, None])
 def test_several_threads_may_call_at_once(threads):
     wide = RNG.normal(size=(2000, 50)).astype(np.float32)
@@ -164,9 +174,13 @@ def test_wrong_models_and_inputs_are_refused():
     predictor = given(dense(3)).predictor()
     with pytest.raises(ValueError, match="5 features"):
         predictor(X[:, :5])
-    with pytest.raises(ValueError, match="out must be a C-contiguous array of float32"):
+    with pytest.raises(ValueError, match="out must be an array of float32"):
         predictor(X, out=np.empty((500, 3)))
+    with pytest.raises(ValueError, match="out must be"):
+        predictor(X, out=[1])
     with pytest.raises(ValueError, match=r"shape \(500, 3\)"):
+        predictor(X, out=np.empty((3, 500), np.float32))
+    with pytest.raises(ValueError, match="out must be C-contiguous"):
         predictor(X, out=np.empty((3, 500), np.float32).T)
 
 
@@ -188,6 +202,8 @@ def test_a_predictor_in_int8_is_the_quantized_model():
     np.testing.assert_array_equal(out, quantized.predict(far))
     with pytest.raises(ValueError, match="NaN"):
         predictor(np.full((1, 6), np.nan, np.float32))
+    with pytest.raises(ValueError, match="NaN"):
+        minidl.quantize(model, dynamic=True).predictor()(np.full((1, 6), np.nan, np.float32))
     assert predictor.nbytes == quantized.nbytes < model.predictor().nbytes
 
 

@@ -85,6 +85,21 @@ def test_a_second_team_makes_do_with_one_thread():
     assert visits(2, 2) == [1, 1]
 
 
+def test_an_interruption_while_a_helper_starts_leaves_no_two_of_one_number(monkeypatch):
+    start = team.Helper.start
+
+    def interrupted(helper):
+        start(helper)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(team.Helper, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        visits(2, 1)
+    monkeypatch.undo()
+    assert visits(2, 2) == [1, 1]
+    assert [helper.thread for helper in team._helpers] == [1]
+
+
 def test_fewer_helpers_do_where_the_system_has_no_more_threads(monkeypatch):
     def refuse(helper):
         raise RuntimeError("can't start new thread")
@@ -109,6 +124,9 @@ def test_helpers_are_woken_by_the_system_or_by_python(native, tmp_path):
         "    team.together(threads.exchange_together, (answers, 5), 2)\n"
         "    answered += answers[0] == 5\n"
         "    time.sleep(0.02)\n"
+        "deadline = time.monotonic() + 60\n"
+        "while team._bell[team.ASLEEP + team.LINE] == 0 and time.monotonic() < deadline:\n"
+        "    time.sleep(0.01)\n"
         "print(answered, team._bell[team.ASLEEP + team.LINE])\n"
     )
     environment = dict(os.environ) | {"NUMBA_CACHE_DIR": str(tmp_path)}

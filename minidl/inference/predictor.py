@@ -35,10 +35,22 @@ class Predictor:
         self._network, self._program, self._engine = network, network._program, network._engine
         self._real, self._counting = np.dtype("float32" if dtype == "int8" else dtype), threading.Lock()
         self._shape = self._program.inputs, self._program.outputs
-        self._run = self._run_int8 if dtype == "int8" else self._engine.predict
+        self._choose()
         for rows in (1, 1, max_batch, max_batch):  # so that no later call need compile or lay out anything; a call that
             self(np.zeros((rows, self._shape[0]), self._real))  # follows another at once may go another way
         self.clipped = 0
+
+    def _choose(self):
+        self._run = self._run_int8 if self.dtype == "int8" else self._engine.predict
+
+    def __getstate__(self) -> dict:
+        """For copy.deepcopy and pickle: the engine is its network's, which keeps it by name."""
+        return {name: value for name, value in vars(self).items() if name not in ("_engine", "_run", "_counting")}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state)
+        self._engine, self._counting = self._network._engine, threading.Lock()
+        self._choose()
 
     @classmethod
     def of_model(cls, model: Sequential, dtype: str | None, max_batch: int, threads: int | None) -> Predictor:
@@ -69,9 +81,10 @@ class Predictor:
             x = self._network._features(x, finite=False)  # says what is wrong
         if out is None:
             out = np.empty((rows, outputs), self._real)
-        elif out.shape != (rows, outputs) or out.dtype != self._real or not out.flags.carray:
-            wanted = f"a C-contiguous array of {self._real} with the shape {(rows, outputs)}"
-            raise ValueError(f"out must be {wanted}, not {checks.shown(out)}")
+        elif not (type(out) is np.ndarray and out.shape == (rows, outputs) and out.dtype == self._real):
+            raise ValueError(f"out must be an array of {self._real} with the shape {(rows, outputs)}")
+        elif not out.flags.carray:
+            raise ValueError("out must be C-contiguous and writable")
         if rows <= self.max_batch:
             self._run(self._program, x, out)
             return out
@@ -81,6 +94,8 @@ class Predictor:
         return out
 
     def _run_int8(self, program, x, out):
+        if program.dynamic:
+            checks.clean(x, "X", x.dtype)
         outside = self._engine.predict_int8(program, x, out)
         if outside:
             checks.clean(x, "X", x.dtype)  # NaN and infinity are always outside: so they need only be looked for now

@@ -69,11 +69,12 @@ def gather(helpers: int):
     """See to it that there are so many helpers; where the system has no more threads, fewer do all the work."""
     while len(_helpers) < helpers:
         helper = Helper(len(_helpers) + 1)
+        _helpers.append(helper)  # before it starts, so that an interruption leaves no two of one number
         try:
             helper.start()
         except RuntimeError:
+            _helpers.pop()
             return
-        _helpers.append(helper)
 
 
 def dismiss():
@@ -83,7 +84,8 @@ def dismiss():
         hold(_bell, len(_helpers) + 1)
         for helper in _helpers:
             helper.wake()
-            helper.join()
+            if helper.ident is not None:  # it has been started
+                helper.join()
         _helpers.clear()
         _bell[HELD] = 0
 
