@@ -403,6 +403,8 @@ class Sequential:
     ) -> Predictor:
         """A frozen copy that does nothing but predict, as fast as can be; see ``minidl.inference.predictor``.
 
+        NaN and infinity pass through it as through ``model(x)``, but "int8" refuses them.
+
         dtype: "float32" or "float64", by default the model's own; or "int8", for which ``calibration_data`` are rows
         such as will come, see ``minidl.quantize``. max_batch: rows for which buffers are laid out; more are taken in
         pieces of so many. threads: the most that a call may use; None is as many as pay.
@@ -412,6 +414,11 @@ class Sequential:
         if dtype == "int8":
             from minidl.inference.quantize import quantize
 
+            if calibration_data is None:
+                raise TypeError(
+                    "dtype='int8' needs calibration_data, some hundred rows like those to be predicted; without any, "
+                    "use minidl.quantize(model, dynamic=True).predictor()"
+                )
             return quantize(self, calibration_data).predictor(max_batch, threads)
         if calibration_data is not None:
             raise ValueError("calibration_data are for dtype='int8' alone; leave them out")

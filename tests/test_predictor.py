@@ -210,7 +210,7 @@ def test_a_predictor_in_int8_is_the_quantized_model():
 def test_calibration_data_are_for_int8_alone():
     with pytest.raises(ValueError, match="calibration_data are for dtype='int8' alone"):
         given(dense(3)).predictor(calibration_data=X)
-    with pytest.raises(TypeError, match="calibration_data is missing"):
+    with pytest.raises(TypeError, match="needs calibration_data"):
         given(dense(3)).predictor("int8")
 
 

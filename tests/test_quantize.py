@@ -643,3 +643,13 @@ def test_bad_x(quantized, direct):
         with refused(kind, *words):
             predict(bad)
     assert (quantized.clipped, quantized.seen) == before
+
+
+def test_a_layer_that_loses_its_signal_is_warned_of():
+    """A column of thousands takes all the steps, and the small one that decides is lost."""
+    rng = np.random.default_rng(0)
+    X = np.stack([rng.normal(0, 1000, 300), rng.normal(0, 1, 300)], axis=1)
+    model = Sequential([Dense(1, input_shape=(2,))], seed=0)
+    model.set_weights([[[0.0], [1.0]], [0.0]])
+    with pytest.warns(UserWarning, match=r"'dense' keeps little of its signal .* train with a Normalization"):
+        quantize(model, X)

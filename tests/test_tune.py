@@ -640,3 +640,10 @@ BAD = [
 def test_bad_input_gets_one_sentence(call, kind, words):
     with refused(kind, words):
         call()
+
+
+def test_a_model_that_is_not_built_is_refused_and_stays_so():
+    blank = Sequential([Dense(1)])
+    with pytest.raises(RuntimeError, match="no weights yet"):
+        tune.pareto({"blank": blank}, np.zeros((5, 2)), np.zeros(5), metric="mse")
+    assert not blank.built

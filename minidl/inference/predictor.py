@@ -27,7 +27,7 @@ class Predictor:
     but not through whole numbers: "int8" refuses them.
 
     folded: what was done to the model, in sentences. clipped: how many entries of the inputs so far lay outside of the
-    range that "int8" was calibrated for.
+    range that "int8" was calibrated for; a QuantizedModel warns of many, a predictor only counts.
     """
 
     def __init__(self, network: Sequential | QuantizedModel, dtype: str, max_batch: int, folded: list[str]):

@@ -61,7 +61,8 @@ class Payoff:
     def __str__(self) -> str:
         fours = sorted(self.of(TWO_OF_FOUR, rows)[0].speedup.value for rows in self.rows)
         return (
-            f"Leaving zeros out pays {self.where(SPARSE)}; fewer units with no more weights pay {self.where(FEWER)}; "
+            f"Leaving zeros out pays (is {PAYS:g} times as fast as dense, or more) {self.where(SPARSE)}; "
+            f"fewer units with no more weights pay {self.where(FEWER)}; "
             f"two of four, computed as dense, is {fours[0]:.2f} to {fours[-1]:.2f} times as fast."
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from minidl import checks, storage
@@ -15,6 +17,7 @@ from minidl.inference.quantize.weights import check, int8_layer
 from minidl.layers import Normalization
 from minidl.model import Sequential
 
+NOISY = 15  # decibels of signal to noise below which decisions begin to change
 LEAST_ROWS = 10  # with fewer there is hardly a range to be seen; some hundreds are better
 
 
@@ -58,7 +61,19 @@ def quantize(
         program = check(Int8Program(tuple(layers), *behind, False))
         measured = calibration.measure(program, stages, folded._engine, X)
         report = Report.of(program, seen, measured, method, len(X))
+        warn_of_noise(report)
     return QuantizedModel(program, report, folded.schema, folded._engine)
+
+
+def warn_of_noise(report: Report) -> None:
+    """Say which layer keeps the least of its signal, where that is little."""
+    worst = min(report.layers, key=lambda layer: layer.sqnr)
+    if worst.sqnr < NOISY:
+        warnings.warn(
+            f"the layer {worst.name!r} keeps little of its signal in whole numbers ({worst.decibels} above the noise); "
+            "train with a Normalization in front of it, or try another method",
+            stacklevel=3,
+        )
 
 
 def in_float32(model: object) -> Sequential:

@@ -57,6 +57,9 @@ def pareto(
     if rows > len(X):
         raise ValueError(f"rows={rows} are to be timed, but X has only {len(X):,} rows")
     metric = metric_of(models) if metric is None else checks.one_of(metric, "metric", ("accuracy", "mse", "mae"))
+    for model in models.values():
+        if isinstance(model, Sequential):
+            model._require_built()
     values = [measure(metric, y, outputs_of(model, X, f"the model {name!r}")) for name, model in models.items()]
     calls = {name: partial(model, X[:rows]) for name, model in models.items()}
     times = timing.compare(calls, budget_seconds=seconds, clock=clock).timings.values()
