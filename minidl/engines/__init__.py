@@ -44,6 +44,8 @@ class Engine:
         self.predict, self.evaluate = infer.predict, infer.evaluate
         self.predict_int8 = importlib.import_module(f"{package}.int8").predict_int8
         if name == "cupy":
+            chosen = importlib.import_module(f"{package}.chosen")
+            self.trainer, self.predict, self.evaluate = chosen.trainer, chosen.predict, chosen.evaluate
             device = importlib.import_module(f"{package}.device")
             self.to_device, self.to_host, self.synchronize = device.to_device, device.to_host, device.synchronize
 

@@ -1,1 +1,1 @@
-"""The engine for NVIDIA GPUs: the reference engine's operations in CuPy, on arrays that stay on the GPU."""
+"""The engine for NVIDIA GPUs: the reference engine's operations in CuPy, and beside them kernels of its own."""

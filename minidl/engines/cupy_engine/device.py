@@ -1,8 +1,13 @@
-"""The one place that reaches for CuPy: the module ``xp``, and the way of an array to the GPU and back."""
+"""The one place that reaches for CuPy: the module ``xp``, the way of an array to the GPU and back, and the device that
+the engine's own kernels run on."""
 
 from __future__ import annotations
 
 import importlib
+
+import numpy as np
+
+from minidl.engines.cupy_engine import kernels
 
 
 class ArrayModule:
@@ -42,3 +47,111 @@ def to_host(array):
 def synchronize():
     """Wait until the GPU has done all that it was given; it is given work faster than it does it."""
     xp.cuda.get_current_stream().synchronize()
+
+
+class GpuDevice:
+    """A GPU for the engine's own kernels: its memory, launches on a stream of its own, and graphs of them.
+
+    gpu_on_cpu/device.py has the same without a GPU. Memory is CuPy's arrays.
+    """
+
+    def __init__(self):
+        self.stream = xp.cuda.Stream(non_blocking=True)  # a stream that waits for others cannot be captured
+        self.multiprocessors = xp.cuda.Device().attributes["MultiProcessorCount"]
+        self.functions: dict[kernels.Kernel, object] = {}
+
+    # --- memory -------------------------------------------------------------------------------------------------------
+
+    def empty(self, shape, dtype=np.float32):
+        with self.stream:
+            return xp.empty(shape, dtype=dtype)
+
+    def zeros(self, shape, dtype=np.float32):
+        with self.stream:
+            return xp.zeros(shape, dtype=dtype)
+
+    def upload(self, array: np.ndarray):
+        """A copy on the device."""
+        with self.stream:
+            return xp.asarray(array)
+
+    def write(self, memory, array: np.ndarray) -> None:
+        """Copy into memory of the device."""
+        memory.set(np.ascontiguousarray(array, memory.dtype).reshape(memory.shape), stream=self.stream)
+
+    def download(self, memory) -> np.ndarray:
+        """A copy on the host, once all that was launched is done."""
+        return xp.asnumpy(memory, stream=self.stream)
+
+    def pinned(self, shape, dtype=np.float32) -> np.ndarray:
+        """Memory of the host that kernels can read and write: at the same address, as on every 64-bit system."""
+        size = int(np.prod(shape))
+        room = xp.cuda.alloc_pinned_memory(size * np.dtype(dtype).itemsize)
+        return np.frombuffer(room, dtype, size).reshape(shape)
+
+    def address(self, memory) -> int:
+        return memory.ctypes.data if isinstance(memory, np.ndarray) else memory.data.ptr
+
+    # --- launches -----------------------------------------------------------------------------------------------------
+
+    def launch(self, kernel: kernels.Kernel, blocks, *arguments) -> None:
+        """Run a kernel on so many blocks, a number or (x, y, z); while a graph is recorded, only note it.
+
+        The arguments are memory of the device, None for a null pointer, numbers (an int is an int of 32 bits) and
+        structs (kernels.struct), which are handed over by value.
+        """
+        grid = blocks if isinstance(blocks, tuple) else (blocks,)
+        arguments = tuple(map(self.packed, arguments))
+        with self.stream:
+            self.function(kernel)(grid, (kernel.threads,), arguments, shared_mem=kernel.shared)
+
+    def packed(self, argument):
+        """As CuPy takes it: what is of NumPy, it hands over by value."""
+        if isinstance(argument, int):
+            return np.int32(argument)
+        if isinstance(argument, np.ndarray) and argument.dtype.names is None:
+            return np.uint64(self.address(argument))
+        return argument
+
+    def function(self, kernel: kernels.Kernel):
+        """Compiled when it is first asked for; CuPy keeps what it has compiled for later processes."""
+        if kernel not in self.functions:
+            module = xp.RawModule(
+                code=kernels.source(), options=("-std=c++17",), name_expressions=(kernel.name,),
+                enable_cooperative_groups=kernel.cooperative,
+            )  # fmt: skip
+            function = module.get_function(kernel.name)
+            if kernel.shared > 48 * 1024:  # more has to be asked for
+                function.max_dynamic_shared_size_bytes = kernel.shared
+            self.functions[kernel] = function
+        return self.functions[kernel]
+
+    def room_for(self, kernel: kernels.Kernel) -> int:
+        """How many blocks of a cooperative kernel can be on the device at once: one on each multiprocessor."""
+        return self.multiprocessors
+
+    # --- graphs -------------------------------------------------------------------------------------------------------
+
+    def record(self, launches) -> Graph:
+        """What ``launches()`` launches, to be replayed; every argument stays as it is now."""
+        with self.stream:
+            self.stream.begin_capture()
+            try:
+                launches()
+            finally:
+                graph = self.stream.end_capture()
+        return Graph(self, graph)
+
+    def synchronize(self) -> None:
+        """Wait until all that was launched is done."""
+        self.stream.synchronize()
+
+
+class Graph:
+    """Recorded launches."""
+
+    def __init__(self, device: GpuDevice, graph):
+        self.device, self.graph = device, graph
+
+    def replay(self) -> None:
+        self.graph.launch(self.device.stream)

@@ -1,0 +1,179 @@
+"""The fast path: training and prediction in float32 by the engine's own kernels, recorded once and replayed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minidl.engines.cupy_engine import kernels as k
+from minidl.engines.cupy_engine import persistent
+from minidl.engines.cupy_engine.launches import Network, blocks
+
+STEPS = 16  # of one recorded graph
+PERSISTENT_ROWS = 512  # a larger batch gives every kernel enough to do
+
+
+class CapturedTrainer:
+    """What ``train.Trainer`` is, with whole steps recorded as a graph, or run by the persistent kernel.
+
+    The data lie on the device for as long as the trainer lives. ``precision`` is one of kernels.PRECISIONS;
+    ``in_one_launch`` says whether the persistent kernel runs the steps: None is where it can and the batch is small.
+    """
+
+    def __init__(
+        self, program, X, y, sample_weight=None, batch_size=32, *, device, precision=k.FLOAT32, in_one_launch=None
+    ):
+        self.program, self.device, self.batch_size = program, device, min(batch_size, len(X))
+        self.precision, self.host_X = precision, X
+        self.X, self.y = device.upload(X), device.upload(y)
+        self.weight = None if sample_weight is None else device.upload(sample_weight)
+        self.network = Network(device, program, self.batch_size, precision, training=True)
+        self.order, self.epochs = device.empty(0, np.int32), 0
+        if in_one_launch is None:
+            in_one_launch = self.batch_size <= PERSISTENT_ROWS
+        self.in_one_launch = in_one_launch and persistent.fits(self.network)
+        self.seen: dict[str, bytes] = {}  # what was the same on both sides when last looked at
+        self.ahead = False  # whether the device has trained since the last pull
+
+    def run(self, orders, start, stop):
+        """Train on the rows ``order[start:stop]`` of each order, batch by batch; the sums (contract.py) for each."""
+        epochs, rows = len(orders), stop - start
+        self.push()
+        self.lay_out(epochs, rows)
+        network, device = self.network, self.device
+        device.write(self.order[: epochs * rows], orders[:, start:stop].astype(np.int32).ravel())
+        device.write(network.sums[:epochs], np.zeros((epochs, self.program.sums_size)))
+        place = k.struct(
+            "Place", epochs=epochs, rows=rows, batch_size=self.batch_size, step=self.program.step - 1,
+            first=-self.batch_size,
+        )  # fmt: skip
+        device.write(network.place, place.view(np.int64))
+        steps = epochs * -(-rows // self.batch_size)
+        if self.in_one_launch:
+            self.persistent.launch(steps)
+        else:
+            for _ in range(steps // STEPS):
+                self.many.replay()
+            for _ in range(steps % STEPS):
+                self.one.replay()
+        self.program.step += steps
+        return device.download(network.sums[:epochs])
+
+    def lay_out(self, epochs: int, rows: int) -> None:
+        """Room for so many epochs; only where there is not enough, everything is recorded anew."""
+        if epochs * rows <= self.order.size and epochs <= self.epochs:
+            return
+        device, network = self.device, self.network
+        self.order, self.epochs = device.empty(max(epochs * rows, len(self.X)), np.int32), epochs
+        network.sums = device.empty((epochs, self.program.sums_size), np.float64)
+        data = self.X, self.y, self.order, self.weight
+        if self.in_one_launch:
+            self.persistent = persistent.Persistent(network, *data)
+        else:
+            device.write(network.place, np.zeros(7, np.int64))  # no epochs: what is run before recording does nothing
+            network.step(*data)
+            self.one = device.record(lambda: network.step(*data))
+            self.many = device.record(lambda: [network.step(*data) for _ in range(STEPS)])
+
+    def push(self) -> None:
+        """Bring what has changed on the host to the device: numbers always, arrays where a byte differs."""
+        self.device.write(self.network.numbers, self.program.optimizer_numbers)
+        for name in ("parameters", "slots"):
+            array = getattr(self.program, name)
+            found = array.tobytes()
+            if found != self.seen.get(name):
+                self.device.write(getattr(self.network, name), array)
+                self.seen[name] = found
+        self.normalize()
+        self.ahead = True
+
+    def normalize(self) -> None:
+        """A normalization in front is done to all rows beforehand, since it stays as it is while the network trains."""
+        if self.network.start == 0:
+            return
+        row = self.program.table[0]
+        statistics = self.program.mean(row), self.program.variance(row)
+        found = b"".join(array.tobytes() for array in statistics)
+        if found != self.seen.get("statistics"):
+            if "statistics" in self.seen:
+                self.device.write(self.X, self.host_X)
+            normalize(self.device, self.X, *statistics)
+            self.seen["statistics"] = found
+
+    def pull(self) -> None:
+        """Bring the parameters and slots back into the program's arrays, of which the layers hold views.
+
+        Does nothing where the device has not trained since: what a callback has written meanwhile is not undone.
+        """
+        if not self.ahead:
+            return
+        for name in ("parameters", "slots"):
+            array = getattr(self.program, name)
+            array[...] = self.device.download(getattr(self.network, name))
+            self.seen[name] = array.tobytes()
+        self.ahead = False
+
+
+class CapturedForward:
+    """A program laid out on the device, to predict and to evaluate up to ``rows`` rows at a time.
+
+    Everything that it needs is resident; ``take`` brings changed parameters along.
+    """
+
+    def __init__(self, program, rows: int, *, device, precision=k.FLOAT32):
+        self.program, self.device, self.rows = program, device, rows
+        self.network = Network(device, program, rows, precision, training=False)
+        self.X = device.empty((rows, program.inputs))
+        self.y = device.empty((rows, 1 if program.classes else program.outputs))
+        self.weight = device.empty(rows)
+        self.taken, self.graphs = b"", {}
+        self.one_row = None if persistent.chain(self.network) is None else persistent.OneRow(self.network)
+
+    def take(self) -> None:
+        """Bring the program's parameters to the device, where a byte of them has changed."""
+        found = self.program.parameters.tobytes()
+        if found != self.taken:
+            self.device.write(self.network.parameters, self.program.parameters)
+            self.taken = found
+
+    def predict(self, X: np.ndarray, out: np.ndarray) -> None:
+        """Fill ``out`` (n, o) with the output for each row of X (n, i): NumPy arrays of at most ``rows`` rows."""
+        if len(X) == 1 and self.one_row is not None:
+            self.one_row.predict(X, out)
+            return
+        self.replay("predict", X)
+        out[...] = self.device.download(self.made[: out.size]).reshape(out.shape)
+
+    def evaluate(self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+        """The sums (contract.py) of loss and metrics over at most ``rows`` rows."""
+        self.device.write(self.network.sums, np.zeros(self.network.sums.shape))
+        self.device.write(self.y[: len(y)], y)
+        self.device.write(self.weight[: len(y)], np.ones(len(y), np.float32) if weight is None else weight)
+        self.replay("evaluate", X)
+        return self.device.download(self.network.sums)[0]
+
+    def replay(self, what: str, X: np.ndarray) -> None:
+        self.device.write(self.X[: len(X)], X)
+        place = k.struct("Place", epochs=1, rows=len(X), batch_size=self.rows)
+        launches = self.forward if what == "predict" else self.forward_and_loss
+        if what not in self.graphs:
+            self.device.write(self.network.place, np.zeros(7, np.int64))  # no rows: nothing is done before recording
+            launches()
+            self.graphs[what] = self.device.record(launches)
+        self.device.write(self.network.place, place.view(np.int64))
+        self.graphs[what].replay()
+
+    def forward(self) -> None:
+        self.network.normalize(self.X)
+        self.made = self.network.predict(self.X)
+
+    def forward_and_loss(self) -> None:
+        self.network.normalize(self.X)
+        self.network.loss(self.X, self.y, None, self.weight)
+        self.network.totals(self.y, None, self.weight)
+
+
+def normalize(device, X, mean: np.ndarray, variance: np.ndarray) -> None:
+    """All rows of X (n, i), which are on the device, in place."""
+    place = device.upload(k.struct("Place", epochs=1, rows=len(X), batch_size=len(X)).view(np.int64))
+    statistics = device.upload(mean), device.upload(variance)
+    device.launch(k.NORMALIZATION, blocks(X.size), X, *statistics, X, X.shape[1], place)
