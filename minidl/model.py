@@ -23,6 +23,8 @@ from minidl.progress import resolve
 if TYPE_CHECKING:
     from minidl.inference.predictor import Predictor
 
+PRECISIONS = ("highest", "high", "medium")
+
 
 class Sequential:
     """A stack of layers.
@@ -48,6 +50,7 @@ class Sequential:
         self._program: Program | None = None
         self._engine: Engine | None = None
         self._dtype = np.dtype(np.float32)
+        self._matmul_precision = "highest"
         self._optimizer: optimizers.Optimizer | None = None
         self._metrics: list[Metric] = []
         if not isinstance(layers, list | tuple | None):
@@ -119,6 +122,7 @@ class Sequential:
     def _flatten(self) -> None:
         """Make the program anew: after a change of layers, dtype, or of what is trainable."""
         program = self._program = flatten(self.layers, self._dtype, seeds.dropout_seed(self.seed))
+        program.matmul_precision = self._matmul_precision
         if self._optimizer is not None:
             program.metrics = np.array([metric.code for metric in self._metrics], dtype=np.int64)
             program.loss, program.loss_at = self._loss.head(program.table)
@@ -151,10 +155,14 @@ class Sequential:
         metrics: object = None,
         engine: str = "auto",
         dtype: str = "float32",
+        matmul_precision: str = "highest",
     ) -> None:
         """Choose how to train: an optimizer, a loss, metrics to watch, the engine, and float32 or float64.
 
-        A metric that is named twice, as in ``["mae", "mae"]``, is counted once.
+        A metric that is named twice, as in ``["mae", "mae"]``, is counted once. ``matmul_precision``, in PyTorch's
+        words, is what the matrix products of float32 may be rounded to where that is faster: "highest" is float32's own
+        accuracy, "high" is TF32 (inputs of 11 significant bits, sums in float32), "medium" may be less. Only the fast
+        version of the engine "cupy" makes use of it; everything else computes at the highest. A file does not keep it.
 
         Weights stay; what an optimizer remembered is forgotten; changes of ``layer.trainable`` take effect. Raises
         ValueError for unknown names, RuntimeError for an engine that cannot run here; the model is then as before.
@@ -162,13 +170,14 @@ class Sequential:
         from minidl import metrics as metrics_  # the argument has the module's name
 
         optimizer, loss, given = optimizers.get(optimizer), losses.get(loss), metrics_.check(metrics)
+        precision = checks.one_of(matmul_precision, "matmul_precision", PRECISIONS)
         dtype, engine = checks.float_type(dtype), choose_engine(engine)
         if not self.layers:
             raise RuntimeError("the model has no layers; add some before compile")
         chosen = metrics_.resolve(given, self._outputs())
         self._check_outputs(loss, chosen)
         self._optimizer, self._loss, self._metrics = optimizer, loss, chosen
-        self._dtype, self._engine = dtype, engine
+        self._dtype, self._engine, self._matmul_precision = dtype, engine, precision
         if self.built:
             self._flatten()
 

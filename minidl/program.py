@@ -21,6 +21,8 @@ class Program:
     classes: where targets are class indices, how many there are; else 0.
     seed: of the dropout masks.
     most_threads: how many a prediction may use; 0 is as many as pay.
+    matmul_precision: of the products in float32: "highest", "high" or "medium", as ``Sequential.compile`` says.
+    frozen: whether nobody writes into the parameters any more.
     plans: where an engine keeps what it has worked out from the table, by whatever it depends on besides.
     starts: where each array of each layer, in the layers' order, begins in the vector; sizes: its entries.
     """
@@ -41,6 +43,7 @@ class Program:
         self.optimizer, self.optimizer_numbers = c.SGD, np.zeros(6)
         self.slots = np.zeros((0, trainable), parameters.dtype)
         self.most_threads = 0
+        self.matmul_precision, self.frozen = "highest", False
         self.plans: dict = {}
 
     def __getstate__(self) -> dict:

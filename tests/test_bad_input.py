@@ -328,6 +328,8 @@ BAD_COMPILE = [
     (("sgd", "mse"), {"dtype": None}, ValueError, ("dtype", "None")),
     (("sgd", "mse"), {"dtype": ">f4"}, ValueError, ("dtype", "'>f4'")),
     (("sgd", "mse"), {"dtype": "f4,,"}, ValueError, ("dtype", "'f4,,'")),
+    (("sgd", "mse"), {"matmul_precision": "hihg"}, ValueError, ("matmul_precision", "'hihg'", "mean 'high'?")),
+    (("sgd", "mse"), {"matmul_precision": None}, ValueError, ("matmul_precision", "'highest', 'high', 'medium'")),
     (("sgd", "categorical_crossentropy"), {}, ValueError, ("2 outputs or more", "has 1", "binary_crossentropy")),
     (("sgd", "sparse_categorical_crossentropy"), {}, ValueError, ("2 outputs or more",)),
 ]  # fmt: skip

@@ -298,3 +298,33 @@ def test_without_being_asked_the_readable_version_runs(monkeypatch):
     assert chosen.device_for(program) == "a GPU"
     program.parameters = program.parameters.astype(np.float64)  # the kernels know float32 only
     assert chosen.device_for(program) is None
+
+
+def test_the_precision_is_as_asked_for(on_the_device, monkeypatch):
+    device, made = gpu_devices.device(), []
+    trainer = chosen.captured.CapturedTrainer
+    monkeypatch.setattr(
+        chosen.captured, "CapturedTrainer",
+        lambda *arguments, **options: made.append(options["precision"]) or trainer(*arguments, **options),
+    )  # fmt: skip
+    for strong in (False, True):
+        monkeypatch.setattr(device, "strong_tensor_cores", strong)
+        for asked in ("highest", "high", "medium"):
+            model = minidl.Sequential([minidl.Dense(3, "sigmoid")], seed=2)
+            model.compile("sgd", "binary_crossentropy", engine="cupy", matmul_precision=asked)
+            model.fit(X, TARGETS["binary_crossentropy"], 40, verbose=0)
+    tf32 = [kernels.TF32] * 2
+    assert made == [kernels.FLOAT32, *tf32, kernels.THREE_TF32, *tf32]
+
+
+def test_a_frozen_program_is_taken_once():
+    program = program_of(everything())
+    forward = CapturedForward(program, 1, device=gpu_devices.device())
+    found = []
+    for program.frozen in (False, False, True):
+        program.parameters[: program.trainable] *= 0.75
+        forward.take()
+        out = np.empty((1, 3), np.float32)
+        forward.predict(X[:1], out)
+        found.append(out.tobytes())
+    assert found[0] != found[1] == found[2]

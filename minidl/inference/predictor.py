@@ -58,7 +58,9 @@ class Predictor:
         dtype = checks.one_of(dtype or str(model._dtype), "dtype", DTYPES)
         max_batch, threads = limits(max_batch, threads)
         folded, done = fold(model, dtype=np.dtype(dtype))
-        folded._program.most_threads = threads
+        program = folded._program
+        program.most_threads, program.frozen = threads, True
+        program.matmul_precision = model._matmul_precision
         return cls(folded, dtype, max_batch, done)
 
     @classmethod

@@ -130,6 +130,8 @@ class CapturedForward:
 
     def take(self) -> None:
         """Bring the program's parameters to the device, where a byte of them has changed."""
+        if self.program.frozen and self.taken:
+            return
         found = self.program.parameters.tobytes()
         if found != self.taken:
             self.device.write(self.network.parameters, self.program.parameters)

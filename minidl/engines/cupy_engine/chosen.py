@@ -28,12 +28,20 @@ def device_for(program) -> GpuDevice | None:
     return the_gpu() if asked_for and known and hasattr(xp, "RawModule") else None
 
 
+def precision_of(program, device) -> int:
+    """How the products are computed. (Half precision, which "medium" allows, is not there yet.)"""
+    if program.matmul_precision != "highest":
+        return kernels.TF32
+    return kernels.THREE_TF32 if device.strong_tensor_cores else kernels.FLOAT32
+
+
 def trainer(program, X, y, sample_weight=None, batch_size=32):
     """A trainer of the program, as minidl.engines.Engine says."""
     device = device_for(program)
     if device is None:
         return train.Trainer(program, X, y, sample_weight, batch_size)
-    return captured.CapturedTrainer(program, X, y, sample_weight, batch_size, device=device)
+    precision = precision_of(program, device)
+    return captured.CapturedTrainer(program, X, y, sample_weight, batch_size, device=device, precision=precision)
 
 
 def predict(program, X, out=None):
@@ -70,8 +78,9 @@ _laid_out = threading.Lock()  # a layout is used by one thread at a time
 def forward_of(program, device, rows: int) -> captured.CapturedForward:
     """The program laid out for so many rows or more, with the parameters that it has now."""
     room = min(CHUNK, 1 << max(rows - 1, 0).bit_length())  # few layouts serve all numbers of rows
-    key = "captured", room, program.loss, program.loss_at, tuple(program.metrics)
+    key = "captured", room, program.loss, program.loss_at, tuple(program.metrics), program.matmul_precision
     if key not in program.plans:
-        program.plans[key] = captured.CapturedForward(program, room, device=device)
+        precision = precision_of(program, device)
+        program.plans[key] = captured.CapturedForward(program, room, device=device, precision=precision)
     program.plans[key].take()
     return program.plans[key]

@@ -7,7 +7,7 @@
 // The same frame serves three ways to multiply. FLOAT32 uses the ordinary arithmetic units. TF32 uses the tensor cores,
 // which round what they are given to 11 significant bits and add up in float32. THREE_TF32 gives them what was rounded
 // off as well: with a = large + small, a b is nearly large large + large small + small large, so three products on the
-// tensor cores have nearly float32's accuracy.
+// tensor cores have nearly float32's accuracy. (Of an infinity they make NaN: what was rounded off it is no number.)
 
 enum Precision { FLOAT32, TF32, THREE_TF32 };
 
