@@ -54,8 +54,7 @@ def describe(model: Sequential, include_optimizer: bool) -> dict:
         "engine": model._engine and model._engine.name,
         "compiled": {
             "optimizer": described("optimizer", model.optimizer),
-            "loss": described("loss", model._loss),
-            "metrics": [described("metric", metric) for metric in model._metrics],
+            **judged(model._loss, model._metrics),
         }
         if compiled
         else None,
@@ -63,6 +62,11 @@ def describe(model: Sequential, include_optimizer: bool) -> dict:
         "generators": {"weights": state(model._draw_weights), "shuffling": state(model._shuffle)},
         "schema": None if schema is None else fitting(schema, model).to_dict(),
     }
+
+
+def judged(loss: losses.Loss, chosen: list[metrics.Metric]) -> dict:
+    """What a model is judged by; ``judges`` makes it again."""
+    return {"loss": described("loss", loss), "metrics": [described("metric", metric) for metric in chosen]}
 
 
 def described(kind: str, thing: object) -> dict:
@@ -246,11 +250,16 @@ def compile_like(model: Sequential, data: object, engine: str | None) -> None:
     if engine is None:
         raise ValueError("it is compiled, but has no engine")
     fields(data, ("optimizer", "loss", "metrics"), "compiled")
+    (loss, chosen), optimizer = judges(data), made("optimizer", data["optimizer"])
+    model.compile(optimizer, loss, metrics=chosen, engine=engine, dtype=str(model._dtype))
+
+
+def judges(data: dict) -> tuple[losses.Loss, list[metrics.Metric]]:
+    """The loss and the metrics that ``judged`` described."""
     chosen = [made("metric", metric) for metric in listed(data["metrics"], "metrics")]
     if len({metric.name for metric in chosen}) < len(chosen):
         raise ValueError("two metrics have the same name")
-    optimizer, loss = made("optimizer", data["optimizer"]), made("loss", data["loss"])
-    model.compile(optimizer, loss, metrics=chosen, engine=engine, dtype=str(model._dtype))
+    return made("loss", data["loss"]), chosen
 
 
 def go_on(model: Sequential, step: object, slots: np.ndarray | None) -> None:

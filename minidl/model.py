@@ -495,6 +495,10 @@ class Sequential:
         if self._optimizer is None:
             raise RuntimeError(f"the model is not compiled: call compile(optimizer, loss) before {what}")
 
+    def _sums(self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+        """The sums (contract.py) of loss and metrics over clean data."""
+        return self._engine.evaluate(self._program, X, y, weight)
+
     def _logs(self, sums: np.ndarray) -> dict[str, float]:
         rows = sums[c.ROWS]
         logs, place = {"loss": float(sums[c.LOSS] / rows)}, c.FIRST_METRIC

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from minidl import Sequential
     from minidl.data import Schema
     from minidl.data.text import Source
+    from minidl.inference.quantize import QuantizedModel
 
 
 def add_evaluate(commands: argparse._SubParsersAction) -> None:
@@ -39,9 +40,10 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
 
 
 def run_evaluate(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from minidl import load_model
     from minidl.data import read_csv
 
-    model = options.load(given.model, given.engine)
+    model = load_model(given.model, engine=given.engine)
     if model.schema is None:
         if given.target is None and given.labels is None:
             parser.error("say which column holds the labels with --target COLUMN, or give them with --labels FILE")
@@ -80,12 +82,12 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
 
 
 def run_predict(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    from minidl import files
+    from minidl import files, load_model
     from minidl.data import read_chunks
     from minidl.data.text import Source
 
     target = options.not_over(given.out, (given.data, given.model))
-    model = options.load(given.model, given.engine)
+    model = load_model(given.model, engine=given.engine)
     source = Source(given.data)
     schema = model.schema or columns_of(source, model)
     partial, rows = f"{target}.partial", 0
@@ -122,23 +124,24 @@ def predictions(schema: Schema, outputs: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def as_probabilities(model: Sequential, outputs: np.ndarray) -> np.ndarray:
+def as_probabilities(model: Sequential | QuantizedModel, outputs: np.ndarray) -> np.ndarray:
     """The outputs, put through sigmoid or softmax where the model gives logits and its loss does that."""
     from minidl import get_engine
     from minidl.losses import BinaryCrossentropy
 
-    if model.optimizer is None or not model.loss.from_logits:
+    if model.loss is None or not model.loss.from_logits:
         return outputs
     engine = get_engine("numpy")
     return engine.sigmoid(outputs) if isinstance(model.loss, BinaryCrossentropy) else engine.softmax(outputs)
 
 
-def columns_of(source: Source, model: Sequential) -> Schema:
+def columns_of(source: Source, model: Sequential | QuantizedModel) -> Schema:
     """For a model that was trained on arrays: the file's own columns in their order, as numbers."""
     from minidl.data import Column, Schema
 
-    model._require_built()
-    inputs, columns = model.layers[0].inputs, source.columns
+    if model._program is None:  # of a Sequential that has seen no data
+        model._require_built()
+    inputs, columns = model._program.inputs, source.columns
     if len(columns) != inputs:
         raise ValueError(
             f"the model takes {inputs} features and knows no names of columns, but {source.name} has {len(columns)} "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
@@ -94,6 +94,17 @@ class Predictor:
             piece = slice(start, start + self.max_batch)
             self._run(self._program, x[piece], out[piece])
         return out
+
+    def predict(self, x: object) -> np.ndarray:
+        """The same, but NaN and infinity are refused, as ``model.predict`` refuses them."""
+        return self(self._network._features(x))
+
+    def save(self, path: object) -> NoReturn:
+        """There is no file of a predictor: RuntimeError says what to save."""
+        raise RuntimeError(
+            "a predictor is laid out for this machine and is not saved: save the model (or, for int8, what "
+            "minidl.quantize made of it) and call predictor() when it is loaded"
+        )
 
     def _run_int8(self, program, x, out):
         if program.dynamic:
