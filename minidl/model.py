@@ -13,7 +13,7 @@ from minidl import aligned, checks, evaluation, losses, optimizers, seeds, train
 from minidl import callbacks as callbacks_
 from minidl import contract as c
 from minidl.data.schema import Schema, arrange, schema_of
-from minidl.data.tables import Table
+from minidl.data.tables import Table, y_of
 from minidl.engines import Engine, get_engine, why_not
 from minidl.layers import Dense, Layer, Normalization, fill
 from minidl.metrics import Metric
@@ -359,21 +359,14 @@ class Sequential:
 
         ``schema`` is that of the training data, for the validation data.
         """
-        own, schema = schema_of(x), schema or self.schema
+        own, schema, y = schema_of(x), schema or self.schema, y_of(x, y, whose)
         if isinstance(x, Table):
-            if y is not None:
-                raise ValueError("a Table brings its own y; give the table alone, or table.X and y")
-            if x.y is None:
-                raise ValueError(f"the {whose}table has no target: read it with read_csv(path, target=...)")
-            y = x.y
             if schema is not None and schema.target not in (None, own.target):
                 raise ValueError(
                     f"the model was trained to predict {schema.target.said}, but this {whose}table has "
                     f"{own.target.said}; read it with schema=model.schema"
                 )
             own.check_outputs(self._outputs())
-        elif y is None:
-            raise TypeError(f"{whose}y is missing: give x and y, or a minidl.data.Table that holds both")
         X = self._features(x, schema, f"{whose}X")
         if schema is None or (schema.target is None and own is not None and own.columns == schema.columns):
             schema = own

@@ -63,6 +63,23 @@ class Table:
         return tuple(Table(a, None if self.y is None else b, self.schema) for a, b in ((X, y), (X_out, y_out)))
 
 
+def y_of(x: object, y: object, whose: str = "") -> object:
+    """The y that goes with x: of a Table its own, and none is given besides.
+
+    ValueError for a Table without a target, or with a y beside it; TypeError where y is missing. ``whose`` is for the
+    messages.
+    """
+    if isinstance(x, Table):
+        if y is not None:
+            raise ValueError("a Table brings its own y; give the table alone, or table.X and y")
+        if x.y is None:
+            raise ValueError(f"the {whose}table has no target: read it with read_csv(path, target=...)")
+        return x.y
+    if y is None:
+        raise TypeError(f"{whose}y is missing: give x and y, or a minidl.data.Table that holds both")
+    return y
+
+
 def read_csv(
     path: str | Path,
     target: str | None = None,

@@ -14,7 +14,7 @@ from minidl import checks, losses, progress
 from minidl import task as task_
 from minidl.callbacks import EarlyStopping, LambdaCallback
 from minidl.data import Column, Schema, Table
-from minidl.data.tables import target_of_numbers
+from minidl.data.tables import target_of_numbers, y_of
 from minidl.engines import get_engine
 from minidl.inference.tune.latency import LatencyModel, medians
 from minidl.inference.tune.shown import Found
@@ -38,8 +38,9 @@ class Structure(Found):
 
 
 def structure(
-    data: tuple,
+    data: tuple | list | Table,
     latency_ms: float,
+    *,
     rows: int = 1,
     trials: int = 20,
     seconds: float = 60.0,
@@ -53,8 +54,8 @@ def structure(
 ) -> Structure:
     """Search for the numbers of hidden layers and units that are best on rows held out, within a bound on the time.
 
-    data: (X, y), of which a fifth of the rows, drawn at random, is held out to choose by. y: numbers, or class indices
-        from 0 on; (rows,) or (rows, 1).
+    data: (X, y), where y are numbers, or class indices from 0 on, (rows,) or (rows, 1); or a ``minidl.data.Table``,
+        whose schema the best then has. A fifth of the rows, drawn at random, is held out to choose by.
     latency_ms: the bound in milliseconds on the median of calls of so many ``rows`` of a network's ``predictor()``.
     trials: candidates, with those that are not trained. seconds: for all; where they are over, training ends.
     widths, depths: the least and the largest number of units in a hidden layer, and of hidden layers.
@@ -77,6 +78,7 @@ def structure(
     epochs, seed = checks.whole_number(epochs, "epochs", 1), checks.whole_number(seed, "seed", 0)
     verbose, engine, table = progress.resolve(verbose), get_engine(engine).name, table_of(data, task)
     (train, held_out), target = table.split(0.2, seed), table.schema.target
+    task_.check_held_out(held_out)
     metric, sign = task_.METRICS[target.task], 1 if target.task == "regression" else -1
     inputs, outputs = table.X.shape[1], task_.outputs(target)
     study = study_of(trials, seed)
@@ -86,6 +88,7 @@ def structure(
 
     def network(hidden: Sequence[int]) -> Sequential:
         model = task_.network(train, hidden, seed=seed)
+        model.schema = table.schema if isinstance(data, Table) else None
         model.compile("adam", task_.LOSSES[target.task], metrics=[metric], engine=engine)
         return model
 
@@ -142,9 +145,15 @@ def pair(value: object, name: str) -> tuple[int, int]:
 
 def table_of(data: object, task: str | None) -> Table:
     """The rows in float32, and what y asks of a network."""
-    if not isinstance(data, tuple | list) or len(data) != 2:
-        raise TypeError(f"data must be (X, y), not {checks.shown(data)}")
     task, float32 = task and checks.one_of(task, "task", task_.METRICS), np.dtype(np.float32)
+    if isinstance(data, Table):
+        y_of(data, None)
+        if task not in (None, data.schema.target.task):
+            raise ValueError(f"the table's target is {data.schema.target.said}; read it with task={task!r} instead")
+        task_.check(data, "the table")
+        return data.astype(float32)
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise TypeError(f"data must be (X, y), as in structure((X, y), 1), or a Table, not {checks.shown(data)}")
     X, y = checks.features(data[0], float32), checks.clean(checks.numeric(data[1], "y"), "y", float32)
     target = target_of_numbers("y", set(y.ravel().tolist()), task, "y")
     loss = losses.get("sparse_categorical_crossentropy" if target.classes else "mse")

@@ -30,6 +30,7 @@ def batch_size(
     model: Model,
     X: object,
     latency_ms: float,
+    *,
     sizes: Sequence[int] | None = None,
     seconds: float = 10.0,
     verbose: str | int = "auto",
@@ -38,7 +39,8 @@ def batch_size(
 
     model: a Sequential, or any function that takes rows (n, features) and returns as many; one that hands work to a
         GPU returns when that is done.
-    X: rows as they will come, in their dtype: where a model has to convert them, that is measured as well.
+    X: rows as they will come, an array or a table, in their dtype: where a model has to convert them, that is measured
+        as well.
     latency_ms: the bound in milliseconds that 99 of 100 calls must keep (below 100 calls, all of them).
     sizes: numbers of rows; left out, 1, 2, 4, ... as far as X goes. They end with the first that is beyond the bound,
         or at which the time is over. seconds: for all calls, at most. verbose: as ``fit``'s.
