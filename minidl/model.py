@@ -411,8 +411,11 @@ class Sequential:
         such as will come, see ``minidl.quantize``. max_batch: rows for which buffers are laid out; more are taken in
         pieces of so many. threads: the most that a call may use; None is as many as pay.
 
-        Raises RuntimeError for a model that is not built, ValueError for one without a Dense layer.
+        Raises RuntimeError for a model that is not built, ValueError for one without a Dense layer and another dtype.
         """
+        from minidl.inference.predictor import Predictor, dtype_of
+
+        dtype = None if dtype is None else dtype_of(dtype)
         if dtype == "int8":
             from minidl.inference.quantize import quantize
 
@@ -424,8 +427,6 @@ class Sequential:
             return quantize(self, calibration_data).predictor(max_batch, threads)
         if calibration_data is not None:
             raise ValueError("calibration_data are for dtype='int8' alone; leave them out")
-        from minidl.inference.predictor import Predictor
-
         return Predictor.of_model(self, dtype, max_batch, threads)
 
     def save(self, path: str | PathLike, *, include_optimizer: bool = False) -> None:

@@ -231,6 +231,18 @@ def test_calibration_data_are_for_int8_alone():
         given(dense(3)).predictor("int8")
 
 
+@pytest.mark.parametrize("dtype", ["int 8", "float16", "flaot32", np.float16, 8, "f4,f4", ""])
+def test_another_dtype_is_refused_before_all_else(dtype):
+    with pytest.raises(ValueError, match="dtype must be 'float32', 'float64' or 'int8', not "):
+        given(dense(3)).predictor(dtype, calibration_data=X)
+
+
+def test_a_dtype_of_numpy_s_will_do():
+    model = given(dense(3))
+    assert model.predictor(np.float64).dtype == "float64"
+    assert model.predictor(np.int8, calibration_data=X).dtype == "int8"
+
+
 def test_a_float64_model_may_predict_in_float32():
     model = given(normal(), dense(9, "tanh"), dense(2), dtype="float64")
     predictor = model.predictor("float32")

@@ -52,11 +52,12 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if given.target is None and given.labels is None:
         parser.error("say which column to predict with --target COLUMN, or give the labels with --labels FILE")
-    from minidl import optimizers, task
+    from minidl import optimizers, storage, task
     from minidl.data import read_csv
     from minidl.engines import get_engine
 
     options.not_over(given.out, (given.data, given.labels))
+    storage.check_ending(given.out)
     engine = get_engine(given.engine).name
     table = read_csv(
         given.data, given.target, given.labels, given.missing, given.categorical, drop=given.drop, task=given.task

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -55,8 +55,8 @@ class Predictor:
     @classmethod
     def of_model(cls, model: Sequential, dtype: str | None, max_batch: int, threads: int | None) -> Predictor:
         """See ``minidl.Sequential.predictor``."""
-        dtype = checks.one_of(dtype or str(model._dtype), "dtype", DTYPES)
         max_batch, threads = limits(max_batch, threads)
+        dtype = str(model._dtype) if dtype is None else dtype
         folded, done = fold(model, dtype=np.dtype(dtype))
         program = folded._program
         program.most_threads, program.frozen = threads, True
@@ -136,6 +136,17 @@ class Predictor:
     def widths(self) -> list[int]:
         """Its inputs, and the units of each dense layer."""
         return [self._shape[0], *(layer.W.shape[1] for layer in self._network.layers if hasattr(layer, "W"))]
+
+
+def dtype_of(dtype: Any) -> str:
+    """The name of one of ``DTYPES``, given in any way NumPy knows; ValueError for others."""
+    try:
+        found = str(np.dtype(dtype))
+    except (TypeError, ValueError, SyntaxError):  # NumPy reads texts such as "f4,f4" too
+        found = ""
+    if found not in DTYPES:
+        raise ValueError(f"dtype must be 'float32', 'float64' or 'int8', not {checks.shown(dtype)}")
+    return found
 
 
 def limits(max_batch: object, threads: object) -> tuple[int, int]:
