@@ -353,6 +353,10 @@ def test_it_says_what_it_does_not_know():
         model.predict((4, 0))
     with refused(ValueError, "at least one network"):
         model.fit([])
+    with refused(TypeError, "widths must be a network's inputs and each layer's units, not (3,)"):
+        model.fit([(3,)])
+    with refused(TypeError, "rows must be a tuple of whole numbers, not 5"):
+        model.fit([(3, 1)], rows=5)
     with refused(ValueError, "float16"):
         LatencyModel("numpy", "float16")
 

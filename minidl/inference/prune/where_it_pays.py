@@ -15,6 +15,7 @@ from minidl.bench import timing
 from minidl.engines import get_engine
 from minidl.inference.prune.copies import dense_layers
 from minidl.inference.prune.weights import smaller_half
+from minidl.model import Sequential
 
 DENSE, SPARSE, FEWER, TWO_OF_FOUR = "dense", "sparse", "fewer units", "two of four"
 PAYS = 1.1  # times faster at least: chance alone can make a few percent
@@ -134,6 +135,8 @@ def widths_of(model: object) -> tuple[tuple[int, ...], np.dtype]:
         if len(model) < 2:
             raise ValueError(f"a network's widths are its inputs and each layer's units, not {checks.shown(model)}")
         return tuple(checks.whole_number(width, "a width", 1) for width in model), np.dtype(np.float32)
+    if not isinstance(model, Sequential):
+        raise TypeError(f"give a Sequential, or a network's widths such as (784, 256, 1), not {checks.shown(model)}")
     layers = dense_layers(model)
     return (layers[0].inputs, *(layer.units for layer in layers)), layers[0].W.dtype
 
