@@ -51,14 +51,14 @@ def units(model: Sequential, keep: float | dict[str, int | float] = 0.5) -> Sequ
 
 def importance(model: Sequential, name: str) -> np.ndarray:
     """||w_in|| ||w_out|| of each unit of this hidden Dense layer: (units,), float64."""
-    place = next(place for place, layer in enumerate(model.layers) if layer.name == name)
-    incoming, deviation = model.layers[place].W.astype(np.float64), 1.0
-    for layer in model.layers[place + 1 :]:
+    dense = next(layer for layer in model.layers if isinstance(layer, Dense) and layer.name == name)
+    behind = model.layers[model.layers.index(dense) + 1 :]
+    following = next(layer for layer in behind if isinstance(layer, Dense))
+    deviation = np.ones(dense.units)
+    for layer in behind[: behind.index(following)]:
         if isinstance(layer, Normalization):
-            deviation = deviation * np.maximum(np.sqrt(layer.variance.astype(np.float64)), DEVIATION_FLOOR)
-        elif isinstance(layer, Dense):
-            break
-    outgoing = layer.W.astype(np.float64)
+            deviation *= np.maximum(np.sqrt(layer.variance.astype(np.float64)), DEVIATION_FLOOR)
+    incoming, outgoing = dense.W.astype(np.float64), following.W.astype(np.float64)
     return np.linalg.norm(incoming, axis=0) * np.linalg.norm(outgoing, axis=1) / deviation
 
 
