@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -69,7 +70,7 @@ def judged(loss: losses.Loss, chosen: list[metrics.Metric]) -> dict:
     return {"loss": described("loss", loss), "metrics": [described("metric", metric) for metric in chosen]}
 
 
-def described(kind: str, thing: object) -> dict:
+def described(kind: str, thing: Any) -> dict:
     """The name of a thing's class and what its constructor takes, under the names it has there."""
     cls = type(thing)
     if cls not in CLASSES[kind]:
@@ -153,7 +154,7 @@ def restore(configuration: dict, arrays: dict[str, np.ndarray], engine: str | No
     return model
 
 
-def made(kind: str, data: object) -> object:
+def made(kind: str, data: Any) -> Any:
     """The thing that ``described`` described. An initializer that is None is the class's usual one."""
     known = {cls.__name__: cls for cls in CLASSES[kind]}
     name = data.get("class") if isinstance(data, dict) else None
@@ -245,7 +246,7 @@ def usable(saved: object, given: str | None) -> str | None:
     return instead
 
 
-def compile_like(model: Sequential, data: object, engine: str | None) -> None:
+def compile_like(model: Sequential, data: Any, engine: str | None) -> None:
     """Compile as the saved model was."""
     if engine is None:
         raise ValueError("it is compiled, but has no engine")
@@ -264,7 +265,7 @@ def judges(data: dict) -> tuple[losses.Loss, list[metrics.Metric]]:
 
 def go_on(model: Sequential, step: object, slots: np.ndarray | None) -> None:
     """Put back where the training stood; nothing where it was not saved."""
-    wanted = {}
+    wanted: dict[str, tuple[int, ...]] = {}
     if step is not None:
         if not model.built or model.optimizer is None:
             raise ValueError("there is a step, but the model is not compiled and built")
@@ -328,7 +329,7 @@ def named(by_name: dict[str, layers.Layer], names: object, what: str) -> list[la
     return [by_name[name] for name in names]
 
 
-def below(value: object, limit: int, name: str) -> int:
+def below(value: Any, limit: int, name: str) -> int:
     """A whole number in [0, limit)."""
     if checks.whole_number(value, name, 0) >= limit:
         raise ValueError(f"{name} must be less than {limit}")

@@ -49,7 +49,7 @@ class Sequential:
         self._shuffle = seeds.stream(self.seed, seeds.SHUFFLING)
         self._program: Program | None = None
         self._engine: Engine | None = None
-        self._dtype = np.dtype(np.float32)
+        self._dtype: np.dtype = np.dtype(np.float32)
         self._matmul_precision = "highest"
         self._optimizer: optimizers.Optimizer | None = None
         self._metrics: list[Metric] = []
@@ -171,13 +171,13 @@ class Sequential:
 
         optimizer, loss, given = optimizers.get(optimizer), losses.get(loss), metrics_.check(metrics)
         precision = checks.one_of(matmul_precision, "matmul_precision", PRECISIONS)
-        dtype, engine = checks.float_type(dtype), choose_engine(engine)
+        real, running = checks.float_type(dtype), choose_engine(engine)
         if not self.layers:
             raise RuntimeError("the model has no layers; add some before compile")
         chosen = metrics_.resolve(given, self._outputs())
         self._check_outputs(loss, chosen)
         self._optimizer, self._loss, self._metrics = optimizer, loss, chosen
-        self._dtype, self._engine, self._matmul_precision = dtype, engine, precision
+        self._dtype, self._engine, self._matmul_precision = real, running, precision
         if self.built:
             self._flatten()
 
@@ -309,11 +309,11 @@ class Sequential:
         batch_size = 32 if batch_size is None else checks.whole_number(batch_size, "batch_size", 1)
         verbose, callbacks = resolve(verbose), callbacks_.check(callbacks)
         X, y, _ = self._take(x, y)
-        (X, y, weight), _ = self._split(X, y, sample_weight)
+        data, _ = self._split(X, y, sample_weight)
         if not self.built:
             self._build(X.shape[1])
         with evaluation.calls(self, callbacks, verbose, len(X), batch_size) as calls:
-            sums = evaluation.evaluate(self, (X, y, weight), batch_size, calls)
+            sums = evaluation.evaluate(self, data, batch_size, calls)
         return callbacks_.by_name(self._logs(sums)) if return_dict else self._as_list(sums)
 
     def predict(
@@ -477,7 +477,7 @@ class Sequential:
 
     def __setstate__(self, state: dict) -> None:
         vars(self).update(state)
-        self._engine = self._engine and get_engine(self._engine)
+        self._engine = state["_engine"] and get_engine(state["_engine"])
         if self.built:
             bind(self.layers, self._program)  # a copied view is an array of its own
 

@@ -68,12 +68,13 @@ def load_model(path: str | os.PathLike, engine: str | None = None) -> Sequential
     if engine is not None:
         get_engine(engine)  # what is wrong with it is said first
     kind, configuration, arrays = opened(path, "model", "quantized")
-    restore = config.restore
-    if kind == "quantized":
-        from minidl.inference.quantize.stored import restore
     impossible = f"the file {os.fsdecode(path)!r} holds no possible model"
     with explained(impossible, ValueError, TypeError, RuntimeError, OverflowError):
-        return restore(configuration, arrays, engine)
+        if kind == "quantized":
+            from minidl.inference.quantize import stored
+
+            return stored.restore(configuration, arrays, engine)
+        return config.restore(configuration, arrays, engine)
 
 
 def save_weights(model: Sequential, path: str | os.PathLike) -> None:
@@ -201,7 +202,7 @@ def minidl_text(path: str, header: bytes) -> str:
     return metadata[KEY]
 
 
-def parsed(text: str) -> object:
+def parsed(text: str) -> Any:
     """What a JSON text says; ValueError for a name that stands twice in one object, and for NaN and Infinity."""
 
     def once(pairs: list[tuple[str, object]]) -> dict:
@@ -221,5 +222,5 @@ def checksum(said: dict, arrays: dict[str, np.ndarray]) -> str:
     kinds = {name: (str(array.dtype), array.shape) for name, array in arrays.items()}
     digest = hashlib.sha256(json.dumps([said, kinds], sort_keys=True).encode())
     for name in sorted(arrays):
-        digest.update(arrays[name].reshape(-1).view(np.uint8))
+        digest.update(arrays[name].reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

@@ -56,9 +56,9 @@ class Comparison:
     """
 
     baseline: str
-    timings: dict[str, Timing]
-    speedups: dict[str, Ratio]
-    samples: dict[str, list[float]]
+    timings: dict[Any, Timing]
+    speedups: dict[Any, Ratio]
+    samples: dict[Any, list[float]]
 
 
 class Elsewhere(Protocol):
@@ -86,10 +86,10 @@ class Here:
 
 
 def compare(
-    rivals: Mapping[str, Call | Elsewhere],
+    rivals: Mapping[Any, Call | Elsewhere],
     *,
-    validate: Callable[[dict[str, object]], None] | None = None,
-    prepare: Callable[[str], None] | None = None,
+    validate: Callable[[dict[Any, object]], None] | None = None,
+    prepare: Callable[[Any], None] | None = None,
     repeat: tuple[int, int] = (7, 200),
     budget_seconds: float = 1.0,
     sample_ns: int = SAMPLE_NS,

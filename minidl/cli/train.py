@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from minidl.cli import options
 from minidl.cli.options import INTERRUPTED, OK
@@ -83,7 +83,7 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         code = INTERRUPTED
     model.save(given.out)
     if held_out is not None:
-        loss, metric = model.evaluate(held_out, sample_weight=task.weights(rows, held_out))
+        loss, metric = cast("list[float]", model.evaluate(held_out, sample_weight=task.weights(rows, held_out)))
         found = f"loss {loss:.4g}, {task.METRICS[name]} {metric:.4g} ({without(rows, held_out)})"
         print(f"on the {len(held_out)} rows held out: {found}")
     print(f"saved: {given.out}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from minidl.cli import options
 from minidl.cli.options import OK
@@ -54,7 +54,7 @@ def run_evaluate(given: argparse.Namespace, parser: argparse.ArgumentParser) -> 
     if table.y is None:
         missing = "" if model.schema.target is None else f" {model.schema.target.name!r}"
         raise ValueError(f"{given.data!r} has no column{missing} to compare the predictions with; name it by --target")
-    found = model.evaluate(table.X, table.y, return_dict=True)
+    found = cast("dict[str, float]", model.evaluate(table.X, table.y, return_dict=True))
     print(f"{given.data}: {len(table)} rows")
     for name in sorted(found, key=lambda name: name != "loss"):
         print(f"{name} {found[name]:.6g}")
@@ -137,9 +137,10 @@ def as_probabilities(model: Sequential | QuantizedModel, outputs: np.ndarray) ->
 
 def columns_of(source: Source, model: Sequential | QuantizedModel) -> Schema:
     """For a model that was trained on arrays: the file's own columns in their order, as numbers."""
+    from minidl import Sequential
     from minidl.data import Column, Schema
 
-    if model._program is None:  # of a Sequential that has seen no data
+    if isinstance(model, Sequential):
         model._require_built()
     inputs, columns = model._program.inputs, source.columns
     if len(columns) != inputs:

@@ -18,6 +18,7 @@ from minidl.data.text import Source
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import DTypeLike
 
 MOST_CATEGORIES = 100  # of a column of features; with more it is a name or a remark rather than a category
 MOST_CLASSES = 1000  # of a target
@@ -47,7 +48,7 @@ class Table:
     def __len__(self) -> int:
         return len(self.X)
 
-    def astype(self, dtype: object) -> Table:
+    def astype(self, dtype: DTypeLike) -> Table:
         """The same with X and y in another dtype."""
         return Table(self.X.astype(dtype), None if self.y is None else self.y.astype(dtype), self.schema)
 
@@ -60,7 +61,10 @@ class Table:
         stratify = classes and bool(np.unique(self.y, return_counts=True)[1].min() > 1)
         y = np.zeros(len(self)) if self.y is None else self.y
         X, X_out, y, y_out = train_test_split(self.X, y, share, seed, stratify)
-        return tuple(Table(a, None if self.y is None else b, self.schema) for a, b in ((X, y), (X_out, y_out)))
+        return self._with(X, y), self._with(X_out, y_out)
+
+    def _with(self, X: np.ndarray, y: np.ndarray) -> Table:
+        return Table(X, None if self.y is None else y, self.schema)
 
 
 def y_of(x: object, y: object, whose: str = "") -> object:
@@ -116,6 +120,7 @@ def read_csv(
     if task is not None:
         checks.one_of(task, "task", TASKS)
     source = Source(path)
+    frames: Frames
     if labels is None:
         columns, frames = source.columns, source.frames
         known = schema.target.name if schema is not None and schema.target is not None else None
@@ -254,7 +259,8 @@ def look(frames: Frames, features: list[str], target: str | None, name: str) -> 
     import pandas as pd
 
     texts: dict[str, str] = {}
-    sums, counts, numbers = dict.fromkeys(features, 0.0), dict.fromkeys(features, 0), set()
+    sums, counts = dict.fromkeys(features, 0.0), dict.fromkeys(features, 0)
+    numbers: set[float] = set()
     for table in frames(set()):
         for column in [*features, *([target] if target is not None else [])]:
             if column in texts:

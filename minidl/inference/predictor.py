@@ -118,7 +118,9 @@ class Predictor:
     @property
     def nbytes(self) -> int:
         """The bytes of its weights."""
-        return self._network.nbytes if self.dtype == "int8" else sum(w.nbytes for w in self._network.weights)
+        if isinstance(self._network, Sequential):
+            return sum(array.nbytes for array in self._network.weights)
+        return self._network.nbytes
 
     def summary(self) -> Summary:
         """What was folded, its layers, bytes and operations, and how long it takes beside what the machine allows.

@@ -13,7 +13,7 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, external_data_helper, h
 from minidl import checks, files
 
 OLDEST_OPSET = 7  # before it, operators meant other things: Dropout was in training, Add did not broadcast
-TYPES = {TensorProto.FLOAT: np.dtype(np.float32), TensorProto.DOUBLE: np.dtype(np.float64)}
+TYPES: dict[int, np.dtype] = {TensorProto.FLOAT: np.dtype(np.float32), TensorProto.DOUBLE: np.dtype(np.float64)}
 
 
 def content_of(path: str) -> onnx.ModelProto:

@@ -154,8 +154,10 @@ Products = tuple[Callable[[], list[np.ndarray]], list[np.ndarray]]  # a call of 
 
 
 def drawn(widths: Sequence[int], rows: int, dtype: np.dtype, rng: np.random.Generator) -> Layers:
-    pairs = itertools.pairwise(widths)
-    return [tuple(placed(rng.normal(size=shape), dtype) for shape in ((rows, i), (i, o), (o,))) for i, o in pairs]
+    def normal(*shape: int) -> np.ndarray:
+        return placed(rng.normal(size=shape), dtype)
+
+    return [(normal(rows, i), normal(i, o), normal(o)) for i, o in itertools.pairwise(widths)]
 
 
 def placed(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -128,8 +128,10 @@ class QuantizedModel:
 
     def __call__(self, x: object) -> np.ndarray:
         """As ``predict``; float32 rows in one piece of memory go straight through."""
-        direct = type(x) is np.ndarray and x.dtype == np.float32 and x.flags.carray and not self._program.dynamic
-        if direct and x.ndim == 2 and x.shape[1] == self._program.inputs and len(x) > 0:
+        if (
+            type(x) is np.ndarray and x.dtype == np.float32 and x.flags.carray and not self._program.dynamic
+            and x.ndim == 2 and x.shape[1] == self._program.inputs and len(x) > 0
+        ):  # fmt: skip
             return self._forward(x)
         return self._forward(self._features(x))
 
@@ -237,4 +239,4 @@ class QuantizedModel:
 
     def __setstate__(self, state: dict) -> None:
         vars(self).update(state)
-        self._engine = get_engine(self._engine)
+        self._engine = get_engine(state["_engine"])

@@ -28,10 +28,12 @@ BEHIND = ""  # among the names of what is normalized: the outputs
 
 def describe(model: QuantizedModel) -> tuple[dict, dict[str, np.ndarray]]:
     """All of a quantized model but what it has counted."""
-    report, normalized, arrays = model.report, [], {}
+    report, normalized = model.report, []
+    arrays: dict[str, np.ndarray] = {}
     for layer in model.layers:
         arrays |= {f"{layer.name}/{name}": getattr(layer, name) for name in ("W", "scale", "bias")}
-    for name, owner in [*((layer.name, layer) for layer in model.layers), (BEHIND, model._program)]:
+    owners: list[tuple[str, Int8Layer | Int8Program]] = [(layer.name, layer) for layer in model.layers]
+    for name, owner in [*owners, (BEHIND, model._program)]:
         if owner.mean.size:
             normalized.append(name)
             arrays |= {f"{name}/mean": owner.mean, f"{name}/deviation": owner.deviation}
@@ -120,7 +122,7 @@ def checked(
     arrays: dict[str, np.ndarray], layers: list[LayerReport], normalized: dict[str, int]
 ) -> dict[str, np.ndarray]:
     """The arrays, once they are known to be those of these layers and normalizations."""
-    wanted = {}
+    wanted: dict[str, tuple[int, ...]] = {}
     for layer in layers:
         shapes = {"W": (layer.inputs, layer.units), "scale": (layer.units,), "bias": (layer.units,)}
         wanted |= {f"{layer.name}/{name}": shape for name, shape in shapes.items()}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter_ns as clock
+from typing import Any
 
 import numpy as np
 
@@ -98,11 +99,11 @@ def metric_of(models: Mapping[str, Model]) -> str:
     return "accuracy" if loss.takes_probabilities else "mae" if isinstance(loss, losses.MeanAbsoluteError) else "mse"
 
 
-def measure(metric: str, y: object, p: np.ndarray, whose: str) -> float:
+def measure(metric: str, y: Any, p: np.ndarray, whose: str) -> float:
     """The metric of the outputs p (rows, outputs) float64, which are ``whose``, as a model's ``evaluate`` has it."""
     (chosen,), outputs = metrics.resolve([metric], p.shape[1]), p.shape[1]
     if chosen.code in (c.ABSOLUTE_ERROR, c.SQUARED_ERROR):
-        loss = losses.MeanSquaredError()
+        loss: losses.Loss = losses.MeanSquaredError()
     elif outputs == 1:
         loss = losses.BinaryCrossentropy()
     else:
@@ -112,7 +113,7 @@ def measure(metric: str, y: object, p: np.ndarray, whose: str) -> float:
     if loss.takes_indices:
         y = np.eye(outputs)[y[:, 0].astype(int)]
     if chosen.code != c.AUC:
-        return chosen.result([engine_metrics.FORWARD[chosen.code](y, p).sum()], len(p))
+        return chosen.result(np.array([engine_metrics.FORWARD[chosen.code](y, p).sum()]), len(p))
     if not (np.isin(y, (0, 1)).all() and y.min() < y.max()):
         raise ValueError("the metric 'auc' needs labels of 0 and of 1, and no others, in y")
     if p.min() < 0 or p.max() > 1:
@@ -123,5 +124,6 @@ def measure(metric: str, y: object, p: np.ndarray, whose: str) -> float:
 
 
 def bytes_of(model: Model) -> float:
-    own = isinstance(model, Sequential)
-    return sum(array.nbytes for array in model.weights) if own else getattr(model, "nbytes", np.nan)
+    if isinstance(model, Sequential):
+        return sum(array.nbytes for array in model.weights)
+    return getattr(model, "nbytes", np.nan)

@@ -11,7 +11,7 @@ import numpy as np
 from minidl import checks
 from minidl.bench import timing
 from minidl.engines import get_engine
-from minidl.layers import Dense
+from minidl.layers import Dense, Layer
 from minidl.model import Sequential
 
 Widths = Sequence[int]  # of a network: its inputs, and the units of each layer
@@ -49,9 +49,11 @@ class LatencyModel:
             raise TypeError(f"rows must be a tuple of whole numbers, not {checks.shown(rows)}")
         rows, calls = [checks.whole_number(n, "a number of rows", 1) for n in rows], {}
         for widths in map(checked, networks):
-            layers = [Dense(units, "relu", input_shape=(inputs,)) for inputs, units in itertools.pairwise(widths)]
+            layers: list[Layer] = [
+                Dense(units, "relu", input_shape=(inputs,)) for inputs, units in itertools.pairwise(widths)
+            ]
             model = Sequential(layers, seed=0)
-            model.compile("sgd", "mse", engine=self.engine, dtype=self.dtype)
+            model.compile("sgd", "mse", engine=self.engine, dtype=str(self.dtype))
             predictor = model.predictor()
             for n in rows:
                 calls[widths, n] = functools.partial(predictor, np.ones((n, widths[0]), self.dtype))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from matplotlib.axis import Axis
@@ -24,7 +25,10 @@ BOUND = {"color": LIGHT.ink, "ls": "--", "lw": 1.2}
 def draw(found: Found, path: str | Path | None) -> Picture:
     """``Found.plot``."""
     plots.check_path(path)
-    size, of = {BatchSizes: ((7, 6.4), sizes), Pareto: ((7, 4.8), front), Structure: ((11, 4.6), trials)}[type(found)]
+    looks: dict[type, tuple[tuple[float, float], Callable]] = {
+        BatchSizes: ((7, 6.4), sizes), Pareto: ((7, 4.8), front), Structure: ((11, 4.6), trials)
+    }  # fmt: skip
+    size, of = looks[type(found)]
     with theme(LIGHT):
         figure = Picture(figsize=size, dpi=110, layout="constrained")
         of(found, figure)

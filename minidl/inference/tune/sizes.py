@@ -76,7 +76,8 @@ def single_calls(
     model: Model, X: np.ndarray, sizes: list[int], latency_ms: float, seconds: float, done: Callable[[float], None]
 ) -> dict[int, list[int]]:
     """The nanoseconds of single calls by size, which take turns of equal time."""
-    samples, turn, end = {}, seconds * 1e9 / ROUNDS / len(sizes), clock() + seconds * 1e9
+    samples: dict[int, list[int]] = {}
+    turn, end = seconds * 1e9 / ROUNDS / len(sizes), clock() + seconds * 1e9
     for number in range(ROUNDS):
         for place, rows in enumerate(sizes):
             if number and clock() >= end:
