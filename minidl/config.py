@@ -322,8 +322,9 @@ def listed(data: object, what: str) -> list:
     return data
 
 
-def named(by_name: dict[str, layers.Layer], names: object, what: str) -> list[layers.Layer]:
-    for name in listed(names, what):
+def named(by_name: dict[str, layers.Layer], names: Any, what: str) -> list[layers.Layer]:
+    names = listed(names, what)
+    for name in names:
         if not isinstance(name, str) or name not in by_name:
             raise ValueError(f"{what} names {checks.shown(name)}, but there is no such layer")
     return [by_name[name] for name in names]
