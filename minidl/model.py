@@ -359,13 +359,9 @@ class Sequential:
 
         ``schema`` is that of the training data, for the validation data.
         """
-        own, schema, y = schema_of(x), schema or self.schema, y_of(x, y, whose)
+        own, schema = schema_of(x), schema or self.schema
+        y = y_of(x, y, schema, whose)
         if isinstance(x, Table):
-            if schema is not None and schema.target not in (None, own.target):
-                raise ValueError(
-                    f"the model was trained to predict {schema.target.said}, but this {whose}table has "
-                    f"{own.target.said}; read it with schema=model.schema"
-                )
             own.check_outputs(self._outputs())
         X = self._features(x, schema, f"{whose}X")
         if schema is None or (schema.target is None and own is not None and own.columns == schema.columns):

@@ -285,6 +285,21 @@ def test_the_metric_can_be_a_quantized_model_s():
     assert tune.pareto({"int8": quantized}, LABELED, seconds=0).metric == "accuracy"
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_a_predictor_knows_the_columns_too(dtype):
+    predictor = JUDGED.predictor(dtype, calibration_data=LABELED if dtype == "int8" else None)
+    names = LABELED.schema.features
+    shuffled = pd.DataFrame(LABELED.X, columns=names)[names[::-1]]
+    found = tune.pareto({"m": predictor}, shuffled, LABELED.y, metric="auc", seconds=0).found.auc[0]
+    assert found == tune.pareto({"m": predictor}, LABELED, metric="auc", seconds=0).found.auc[0]
+
+
+def test_another_target_is_not_taken_for_the_model_s():
+    other = data.read_csv(data.BREAST_CANCER, target="mean_radius")
+    with refused(ValueError, "the model was trained to predict 'benign'", "read it with schema=model.schema"):
+        tune.pareto({"m": JUDGED}, other, metric="mse")
+
+
 def test_batch_size_takes_a_table():
     found = tune.batch_size(JUDGED, LABELED, 1000, sizes=[569], seconds=0, verbose=0)
     assert found.best == 569

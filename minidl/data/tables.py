@@ -67,17 +67,22 @@ class Table:
         return Table(X, None if self.y is None else y, self.schema)
 
 
-def y_of(x: object, y: object, whose: str = "") -> object:
+def y_of(x: object, y: object, schema: Schema | None = None, whose: str = "") -> object:
     """The y that goes with x: of a Table its own, and none is given besides.
 
-    ValueError for a Table without a target, or with a y beside it; TypeError where y is missing. ``whose`` is for the
-    messages.
+    ValueError for a Table without a target, with another than the ``schema`` of a model knows, or with a y beside it;
+    TypeError where y is missing. ``whose`` is for the messages.
     """
     if isinstance(x, Table):
         if y is not None:
             raise ValueError("a Table brings its own y; give the table alone, or table.X and y")
         if x.y is None:
             raise ValueError(f"the {whose}table has no target: read it with read_csv(path, target=...)")
+        if schema is not None and schema.target not in (None, x.schema.target):
+            raise ValueError(
+                f"the model was trained to predict {schema.target.said}, but this {whose}table has "
+                f"{x.schema.target.said}; read it with schema=model.schema"
+            )
         return x.y
     if y is None:
         raise TypeError(f"{whose}y is missing: give x and y, or a minidl.data.Table that holds both")

@@ -13,6 +13,7 @@ from minidl.inference.fold import fold
 from minidl.model import Sequential
 
 if TYPE_CHECKING:
+    from minidl.data.schema import Schema
     from minidl.inference.predictor_summary import Summary
     from minidl.inference.quantize.quantized_model import QuantizedModel
 
@@ -114,6 +115,11 @@ class Predictor:
             checks.clean(x, "X", x.dtype)  # NaN and infinity are always outside: so they need only be looked for now
             with self._counting:
                 self.clipped += outside
+
+    @property
+    def schema(self) -> Schema | None:
+        """The columns of the table that its model was trained on, if it was one; they are found by name."""
+        return self._network.schema
 
     @property
     def nbytes(self) -> int:

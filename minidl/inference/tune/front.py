@@ -16,7 +16,7 @@ from minidl import contract as c
 from minidl.bench import timing
 from minidl.data.tables import y_of
 from minidl.engines.numpy_engine import metrics as engine_metrics
-from minidl.inference.tune.asked import Model, outputs_of, rows_of
+from minidl.inference.tune.asked import Model, outputs_of, rows_of, schema_among
 from minidl.inference.tune.shown import Found
 from minidl.model import Sequential
 
@@ -60,7 +60,8 @@ def pareto(
     if not isinstance(models, Mapping) or not models:
         raise TypeError(f'models must be a dictionary such as {{"float32": model}}, not {checks.shown(models)}')
     rows, seconds = checks.whole_number(rows, "rows", 1), checks.number(seconds, "seconds", 0)
-    y, X = y_of(X, y), rows_of(X, models.values())
+    schema = schema_among(models.values())
+    y, X = y_of(X, y, schema), rows_of(X, schema)
     if rows > len(X):
         raise ValueError(f"rows={rows} are to be timed, but X has only {len(X):,} rows")
     metric = metric_of(models) if metric is None else checks.one_of(metric, "metric", metrics.METRICS)

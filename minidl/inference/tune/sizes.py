@@ -10,7 +10,7 @@ import numpy as np
 
 from minidl import checks, progress
 from minidl.bench.timing import collector_off
-from minidl.inference.tune.asked import Model, outputs_of, rows_of
+from minidl.inference.tune.asked import Model, outputs_of, rows_of, schema_among
 from minidl.inference.tune.shown import Found
 
 ROUNDS = 10  # in which all sizes have their turn, so that a change in the machine's speed meets all
@@ -51,7 +51,7 @@ def batch_size(
     import pandas as pd
 
     latency_ms, seconds = checks.number(latency_ms, "latency_ms", 1e-6), checks.number(seconds, "seconds", 0)
-    X, verbose = rows_of(X, [model]), progress.resolve(verbose)
+    X, verbose = rows_of(X, schema_among([model])), progress.resolve(verbose)
     sizes = [2**power for power in range(len(X).bit_length())] if sizes is None else np.ravel(sizes).tolist()
     sizes = sorted({checks.whole_number(size, "a number in sizes", 1) for size in sizes})
     if not sizes or sizes[-1] > len(X):
