@@ -177,6 +177,20 @@ def keywords_of(function):
         return set(re.findall(r"\w+", (function.__doc__ or "").partition("\n")[0]))
 
 
+def test_the_real_cupy_s_objects_have_what_the_device_uses():
+    """What device.py asks of a stream, a graph, a kernel and an array."""
+    cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
+    for kind, names in (
+        (cupy.cuda.Stream, ["begin_capture", "end_capture", "synchronize", "__enter__"]),
+        (cupy.cuda.Graph, ["launch"]),
+        (cupy.cuda.Device, ["attributes", "compute_capability"]),
+        (cupy.RawModule, ["get_function"]),
+        (cupy.RawKernel, ["__call__", "max_dynamic_shared_size_bytes"]),
+        (cupy.ndarray, ["set", "data", "dtype", "shape"]),
+    ):
+        assert all(hasattr(kind, name) for name in names), kind
+
+
 def test_the_real_cupy_without_a_gpu_says_what_is_missing():
     cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
     if cupy.is_available():

@@ -514,31 +514,38 @@ def test_planted_faults_are_found(fault):
 # --- once more, with every address checked ----------------------------------------------------------------------------
 
 
-def sanitized(library, *tests):
-    """These tests in a process of their own, with a library under the sanitizers."""
-    preload = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
+def sanitized(library, *arguments):
+    """This file in a process of its own, with a library under the sanitizers."""
     environment = os.environ | {
-        "LD_PRELOAD": preload.stdout.strip(), "ASAN_OPTIONS": "detect_leaks=0", "MINIDL_SANITIZED_KERNELS": str(library)
+        "LD_PRELOAD": build.sanitizer(), "ASAN_OPTIONS": "detect_leaks=0", "MINIDL_SANITIZED_KERNELS": str(library)
     }  # fmt: skip
-    command = [sys.executable, "-m", "pytest", "-s", "-v", "-p", "no:cacheprovider", *tests]
+    command = [sys.executable, "-m", "pytest", "-s", "-v", "-p", "no:cacheprovider", __file__, *arguments]
     root = Path(__file__).parents[1]
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.skipif(bool(gpu_devices.SANITIZED), reason="this is that process")
+@pytest.fixture
+def sanitizer():
+    if gpu_devices.SANITIZED:
+        pytest.skip("this is that process")
+    if not build.sanitizer():
+        pytest.skip("g++ is here without its address sanitizer; on Debian or Ubuntu: apt install libgcc-dev")
+
+
+@pytest.mark.usefixtures("sanitizer")
 def test_under_the_sanitizers():
-    done = sanitized(build.library(sanitized=True), __file__)
+    done = sanitized(build.library(sanitized=True))
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
     assert " passed" in done.stdout
 
 
-@pytest.mark.skipif(bool(gpu_devices.SANITIZED), reason="this is that process")
+@pytest.mark.usefixtures("sanitizer")
 def test_the_sanitizer_names_an_access_beyond_the_end():
     text = kernels.source()
     right = "y[i] = activate(which, z[i])"
     assert text.count(right) == 1
     text = text.replace(right, "y[i] = activate(which, z[i + 1])")
     library = build.library([kernels.ACTIVATION, kernels.ACTIVATION_BACKWARD], source=text, sanitized=True)
-    done = sanitized(library, __file__, "-k", "test_activations")
+    done = sanitized(library, "-k", "test_activations")
     assert done.returncode != 0
     assert "AddressSanitizer" in done.stdout + done.stderr

@@ -125,7 +125,8 @@ class CapturedForward:
         self.X = device.empty((rows, program.inputs))
         self.y = device.empty((rows, 1 if program.classes else program.outputs))
         self.weight = device.empty(rows)
-        self.taken, self.graphs = b"", {}
+        self.taken = b""
+        self.graphs: dict[str, object] = {}
         self.one_row = None if persistent.chain(self.network) is None else persistent.OneRow(self.network)
 
     def take(self) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -19,7 +22,17 @@ SANITIZERS = ("-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"
 
 def why_not() -> str:
     """Why nothing can be compiled here; the empty string where it can."""
+    here = platform.system(), platform.machine()
+    if here not in (("Linux", "x86_64"), ("Linux", "aarch64")):
+        return f"they are known to run on Linux with x86-64 or 64-bit ARM, and this is {here[0]} with {here[1]}"
     return "" if shutil.which("g++") else "there is no g++ here; on Debian or Ubuntu: apt install g++"
+
+
+def sanitizer() -> str:
+    """The path of the address sanitizer's library, which a process has to load first; empty where there is none."""
+    asked = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
+    path = asked.stdout.strip()
+    return path if os.path.isabs(path) else ""  # what it does not find, g++ gives back as it is
 
 
 def text_of(source: str, chosen: Iterable[kernels.Kernel]) -> str:
@@ -56,9 +69,10 @@ def library(
     return path
 
 
+@functools.cache
 def folder() -> Path:
-    """Where libraries are kept: among the user's caches, for nobody else to write to."""
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    path = Path(caches) / "minidl" / "gpu_on_cpu"
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return path
+    """Where libraries are kept: among the user's caches, or for this process alone where those cannot be written to."""
+    path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minidl" / "gpu_on_cpu"
+    with contextlib.suppress(OSError):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path if os.access(path, os.W_OK) else Path(tempfile.mkdtemp(prefix="minidl-"))

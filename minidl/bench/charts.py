@@ -1,0 +1,168 @@
+"""The charts of the notebooks: times as bars, curves, and errors over the argument, an engine always in one colour.
+
+Every series has a marker, a line or a hatch of its own too, so that the charts can be read without colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from minidl.bench.timing import Comparison
+from minidl.plots import LIGHT, Picture, theme
+
+# Colour, marker, line and hatch by name; others get theirs by turns.
+LOOKS = {
+    "numpy": (LIGHT.engines["numpy"], "s", "-", ""),
+    "numba": (LIGHT.engines["numba"], "o", "-", "//"),
+    "cupy": (LIGHT.engines["cupy"], "^", "-", "xx"),
+    "pytorch": ("#c2185b", "D", "--", ".."),
+    "jax": ("#7b3fb5", "P", "--", "++"),
+    "keras": ("#b58900", "X", "--", "oo"),
+    "scikit-learn": ("#00838f", "v", "--", "||"),
+    "onnxruntime": ("#5d4037", "<", "--", "--"),
+}
+OTHERS = (("#5a6472", "d", "-", ""), ("#8e5bb5", "v", "--", "\\\\"), ("#b8860b", "P", "-.", ".."),
+          ("#00838f", "X", ":", "++"), ("#c2185b", "<", "-", "||"), ("#2a9d5c", ">", "--", "oo"))  # fmt: skip
+UNITS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
+
+
+def look(name: str, place: int = 0) -> tuple[str, str, str, str]:
+    """Colour, marker, line and hatch of what is called so, or begins with an engine's or a rival's name."""
+    word = name.lower().replace("minidl ", "").split()[0].strip(",:")
+    return LOOKS.get(word) or OTHERS[place % len(OTHERS)]
+
+
+def times(
+    found: Comparison | Mapping[str, float], title: str, *, floor: float | None = None, floor_name: str = "the floor",
+    per: str = "a call",
+) -> Picture:  # fmt: skip
+    """A bar for each way, from 0: its time, its quartiles where there are any, and how many times faster it is.
+
+    found: what ``timing.compare`` returned, or seconds by name; the first is what the others are compared with.
+    floor: seconds below which this machine cannot go, drawn as a line.
+    """
+    timings = found.timings if isinstance(found, Comparison) else {}
+    seconds = {name: timing.median for name, timing in timings.items()} or dict(found)
+    unit, worth = unit_of(max(seconds.values()))
+    with theme(LIGHT):
+        figure = Picture(figsize=(8.4, 1.3 + 0.44 * len(seconds)), dpi=110, layout="constrained")
+        axes = figure.add_subplot()
+        first = next(iter(seconds.values()))
+        for place, (name, value) in enumerate(seconds.items()):
+            colour, _, _, hatch = look(name, place)
+            axes.barh(place, value / worth, height=0.62, color=colour, hatch=hatch, edgecolor="white", lw=0)
+            if name in timings:
+                axes.hlines(place, timings[name].low / worth, timings[name].high / worth, color=LIGHT.ink, lw=1.5)
+            words = f"{readable(value)}" + ("" if place == 0 else f"   {times_as_fast(first / value)}")
+            right = timings[name].high if name in timings else value
+            axes.annotate(words, (max(right, value) / worth, place), xytext=(6, 0), textcoords="offset points",
+                          va="center")  # fmt: skip
+        if floor is not None:
+            axes.axvline(floor / worth, color=LIGHT.ink, lw=1.5, ls="--", label=f"{floor_name}: {readable(floor)}")
+            axes.legend(loc="lower right")
+        axes.set_yticks(range(len(seconds)), list(seconds))
+        axes.set_ylim(len(seconds) - 0.4, -0.6)
+        axes.set_xlim(0, max(seconds.values()) / worth * 1.3)
+        axes.grid(axis="y", visible=False)
+        axes.set_title(title)
+        axes.set_xlabel(f"{unit} {per}" + (" (median; the line within: its quartiles)" if timings else ""))
+    return figure
+
+
+def curves(
+    lines: Mapping[str, tuple[Sequence[float], Sequence[float]]], title: str, xlabel: str, ylabel: str, *,
+    logx: bool = False, logy: bool = False, from_zero: bool = True,
+) -> Picture:  # fmt: skip
+    """A curve for each name, ``{name: (x, y)}``. Axes begin at 0 unless logarithmic, which the label then says.
+
+    from_zero: False where 0 has no meaning for y or lies far off; the label then says so too.
+    """
+    with theme(LIGHT):
+        figure = Picture(figsize=(8.4, 4.2), dpi=110, layout="constrained")
+        draw_curves(figure.add_subplot(), lines, title, xlabel, ylabel, logx=logx, logy=logy, from_zero=from_zero)
+    return figure
+
+
+def draw_curves(axes: Axes, lines: Mapping, title: str, xlabel: str, ylabel: str, *, logx: bool = False,
+                logy: bool = False, from_zero: bool = True) -> None:  # fmt: skip
+    """The same into axes that are there: for several side by side, within ``minidl.plots.theme``."""
+    least = []
+    for place, (name, (x, y)) in enumerate(lines.items()):
+        colour, marker, line, _ = look(name, place)
+        few = len(x) <= 40
+        axes.plot(x, y, line, marker=marker if few else "", color=colour, label=name, ms=5.5, lw=1.8)
+        least.append(np.nanmin(np.asarray(y, float)))
+    for axis, log in ((axes.xaxis, logx), (axes.yaxis, logy)):
+        if log:
+            (axes.set_xscale if axis is axes.xaxis else axes.set_yscale)("log")
+            low, high = axis.get_view_interval()
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,), numticks=12))
+            axis.set_major_formatter(FuncFormatter(short))
+            axis.set_minor_formatter(NullFormatter())
+    if not logy and from_zero:
+        axes.set_ylim(min(0.0, *least), None)
+    axes.set_title(title)
+    axes.set_xlabel(xlabel + (" (logarithmic axis)" if logx else ""))
+    axes.set_ylabel(ylabel + (" (logarithmic axis)" if logy else "" if from_zero else "\n(not from 0)"))
+    if len(lines) > 1:
+        axes.legend()
+
+
+def errors(x: np.ndarray, found: Mapping[str, np.ndarray], title: str, *, bound: float | None = None,
+           xlabel: str = "x", bins: int = 240, logx: bool = False) -> Picture:  # fmt: skip
+    """The largest error, in ulp, among neighbouring arguments, for each name: ``{name: errors at each x}``.
+
+    The axis is linear up to 1 ulp and logarithmic beyond, since textbook forms are off by millions.
+    """
+    x = np.asarray(x, float).ravel()
+    order = np.argsort(x)
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    with theme(LIGHT):
+        figure = Picture(figsize=(8.4, 4.2), dpi=110, layout="constrained")
+        axes = figure.add_subplot()
+        for place, (name, error) in enumerate(found.items()):
+            error = np.asarray(error, float).ravel()
+            colour, marker, line, _ = look(name, place)
+            centres = [float(np.median(x[part])) for part in parts]
+            axes.plot(centres, [float(error[part].max()) for part in parts], line, color=colour, lw=1.5, marker=marker,
+                      markevery=max(1, len(parts) // 12), ms=5, label=f"{name}: at most {short(error.max())} ulp")
+        if bound is not None:
+            axes.axhline(bound, color=LIGHT.ink, ls="--", lw=1.2, label=f"the bound: {bound:g} ulp")
+        axes.set_yscale("symlog", linthresh=1)
+        axes.set_ylim(0, None)
+        axes.yaxis.set_major_formatter(FuncFormatter(short))
+        if logx:
+            axes.set_xscale("log")
+        axes.set_title(title)
+        axes.set_xlabel(xlabel + (" (logarithmic axis)" if logx else ""))
+        axes.set_ylabel("largest error in ulp\n(linear to 1, then logarithmic)")
+        axes.legend()
+    return figure
+
+
+def unit_of(seconds: float) -> tuple[str, float]:
+    """The unit in which so many seconds are read best, and how many seconds it is."""
+    return next(((unit, worth) for unit, worth in UNITS if seconds >= worth), UNITS[-1])
+
+
+def readable(seconds: float) -> str:
+    """A time in the unit it is read best in, to three digits."""
+    unit, worth = unit_of(seconds)
+    value = seconds / worth
+    return f"{value:.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
+
+
+def times_as_fast(ratio: float) -> str:
+    words = f"{ratio:.0f}×" if ratio >= 100 else f"{ratio:.3g}×"
+    return f"{words} as fast"
+
+
+def short(value: float, _: object = None) -> str:
+    """A number on an axis, as it is read: 0.5, 20, 3,000, 2.1e6."""
+    return f"{value:,.3g}" if 1e-3 <= abs(value) < 1e3 or value == 0 else (
+        f"{value:,.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.2g}"
+    )  # fmt: skip
