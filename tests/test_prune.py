@@ -274,6 +274,12 @@ def test_payoff_measures_each_way():
     assert all(one.seconds > 0 and one.speedup.low <= one.speedup.high for one in found.found)
 
 
+def test_payoff_s_dense_product_is_on_one_core_as_the_sparse_one_is(monkeypatch):
+    threaded = "minidl.engines.numba_engine.dense.pays"
+    monkeypatch.setattr(threaded, lambda *_: pytest.fail("it was asked whether several threads pay"))
+    prune.payoff((20, 12), rows=(2,), sparsities=(0.5,), seconds=0)
+
+
 def test_payoff_takes_a_model_s_widths_and_dtype():
     found = prune.payoff(network(dtype="float64"), rows=(2,), sparsities=(0.9,), seconds=0)
     assert (found.widths, found.dtype) == ((5, 8, 6, 1), "float64")
