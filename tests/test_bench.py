@@ -108,6 +108,16 @@ def test_interval_holds_the_ratio_and_is_the_same_every_time():
     assert timing.ratio(a, b) == found
 
 
+def test_a_ratio_of_the_least_is_not_moved_by_what_disturbs_most_samples():
+    # 4 against 2 where nothing disturbed: in the first and the last round of A, in the second of B.
+    a, b = [4, 9, 40, 4], [20, 2, 30, 8]
+    assert timing.ratio(a, b, np.min).value == 2
+    assert timing.ratio(a, b).value == 6.5 / 14
+    found = timing.summarize({"A": 9, "B": 9}, {"A": a, "B": b}, {"A": 1, "B": 1}, np.min)
+    assert found.speedups["B"].value == 2
+    assert found.speedups["B"].low <= 2 <= found.speedups["B"].high
+
+
 def test_collector_rests_while_timing_and_comes_back():
     states = []
     timing.compare({"A": lambda: states.append(gc.isenabled())}, repeat=(2, 2), budget_seconds=0)
