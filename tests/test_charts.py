@@ -53,3 +53,13 @@ def test_errors_show_the_largest_among_neighbours():
     assert sorted(drawn)[-2:] == [3, 2e6]
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == ["textbook: at most 2e+06 ulp", "numba: at most 1 ulp", "the bound: 2.5 ulp"]
+
+
+def test_a_race_shows_every_curve_and_the_times_beside_them():
+    losses, seconds = {"numpy": [3.0, 2, 1], "numba": [3.0, 2, 1]}, {"numpy": 2.0, "numba": 1.0}
+    left, right = charts.race(losses, seconds, "a title").axes
+    assert [line.get_ydata().tolist() for line in left.lines] == [[3, 2, 1]] * 2
+    wide, narrow = (line.get_linewidth() for line in left.lines)
+    assert wide > narrow  # so that the one below is seen
+    assert all(tick == int(tick) for tick in left.get_xticks())
+    assert [bar.get_width() for bar in right.patches] == [2, 1]
