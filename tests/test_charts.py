@@ -13,6 +13,12 @@ def test_times_are_read_in_their_unit(seconds, words):
     assert charts.readable(seconds) == words
 
 
+@pytest.mark.parametrize(("ratio", "words"), [(4, "4× as fast"), (1, "1× as fast"), (0.25, "4× as long"),
+                                              (150.3, "150× as fast")])  # fmt: skip
+def test_what_is_slower_takes_as_long(ratio, words):
+    assert charts.times_as_fast(ratio) == words
+
+
 def test_bars_begin_at_0_and_say_how_much_faster():
     picture = charts.times({"NumPy": 4e-3, "Numba": 1e-3}, "a title", floor=0.5e-3, floor_name="bandwidth")
     (axes,) = picture.axes

@@ -187,8 +187,10 @@ def readable(seconds: float) -> str:
 
 
 def times_as_fast(ratio: float) -> str:
-    words = f"{ratio:.0f}×" if ratio >= 100 else f"{ratio:.3g}×"
-    return f"{words} as fast"
+    """How many times as fast; of what is slower, how many times as long it takes."""
+    factor = max(ratio, 1 / ratio)
+    words = f"{factor:.0f}×" if factor >= 100 else f"{factor:.3g}×"
+    return f"{words} as fast" if ratio >= 1 else f"{words} as long"
 
 
 def short(value: float, _: object = None) -> str:
