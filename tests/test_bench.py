@@ -37,7 +37,7 @@ def test_each_is_called_once_then_in_turns():
 def test_a_list_of_numbers_is_an_array():
     timing.close(0.1)({"list": [1.0, 2.0], "array": np.array([1.0, 2.1])})
     timing.close(0.1)({"one": [np.array([1.0]), np.array([2.0])], "other": [[1.0], [2.0]]})
-    with pytest.raises(timing.Disagreement, match="array differs from list by 0.15"):
+    with pytest.raises(timing.Disagreement, match=r"array differs from list by 0\.15"):
         timing.close(0.1)({"list": [1.0, 2.0], "array": np.array([1.0, 2.3])})
 
 

@@ -65,7 +65,7 @@ def draw_times(axes: Axes, found: Comparison | Mapping[str, float], title: str, 
         words = f"{readable(value)}" + ("" if place == 0 else f"   {times_as_fast(first / value)}")
         right = timings[name].high if name in timings else value
         axes.annotate(words, (max(right, value) / worth, place), xytext=(6, 0), textcoords="offset points",
-                      va="center")  # fmt: skip
+                      va="center", bbox={"fc": LIGHT.paper, "ec": "none", "pad": 1})  # fmt: skip
     if floor is not None:
         axes.axvline(floor / worth, color=LIGHT.ink, lw=1.5, ls="--", label=f"{floor_name}: {readable(floor)}")
         axes.legend(loc="lower right")
