@@ -171,18 +171,31 @@ for name, timed in once.timings.items():
 #
 # | | chapter | the question |
 # |---|---|---|
-# | 01 | How to time | How do you find out how long something takes, and who is faster? |
-# | 02 | Your machine's ceiling | How fast can it be at most? |
-# | 03 | Activations | Why do equal formulas give different digits, and what does one pass through the memory cost? |
-# | 04 | Losses | Where does a loss become infinite or nothing though the formula says otherwise? |
-# | 05 | The dense layer | How does a matrix product get from three loops to the processor's peak? |
-# | 06 | Backpropagation | Where do the gradients come from, and what do they cost? |
-# | 07 | Gradient descent | What do SGD, momentum and Adam do, and why is their time a matter of bytes? |
-# | 08 | Batch size | How many rows at a time: for one answer, for many, for learning? |
-# | 09 | One compiled epoch | Where does the time go when arrays are small, and how does it vanish? |
-# | 10 | The GPU | When is it worth the way there? |
-# | 11 | Smaller | How much of a network can be left out, in bits and in weights? |
-# | 12 | A case from end to end | From a CSV file to a predictor in time: what helped, and what did not? |
+# | [01] | How to time | How do you find out how long something takes, and who is faster? |
+# | [02] | Your machine's ceiling | How fast can it be at most? |
+# | [03] | Activations | Why do equal formulas give different digits, and what does a pass through the memory cost? |
+# | [04] | Losses | Where does a loss become infinite or nothing though the formula says otherwise? |
+# | [05] | The dense layer | How does a matrix product get from three loops to the processor's peak? |
+# | [06] | Backpropagation | Where do the gradients come from, and what do they cost? |
+# | [07] | Gradient descent | What do SGD, momentum and Adam do, and why is their time a matter of bytes? |
+# | [08] | Batch size | How many rows at a time: for one answer, for many, for learning? |
+# | [09] | One compiled epoch | Where does the time go when arrays are small, and how does it vanish? |
+# | [10] | The GPU | When is it worth the way there? |
+# | [11] | Smaller | How much of a network can be left out, in bits and in weights? |
+# | [12] | A case from end to end | From a CSV file to a predictor in time: what helped, and what did not? |
+#
+# [01]: 01_how_to_time.ipynb
+# [02]: 02_your_machines_ceiling.ipynb
+# [03]: 03_activations.ipynb
+# [04]: 04_losses.ipynb
+# [05]: 05_the_dense_layer.ipynb
+# [06]: 06_backpropagation.ipynb
+# [07]: 07_gradient_descent.ipynb
+# [08]: 08_batch_size.ipynb
+# [09]: 09_one_compiled_epoch.ipynb
+# [10]: 10_the_gpu.ipynb
+# [11]: 11_smaller.ipynb
+# [12]: 12_a_case_from_end_to_end.ipynb
 #
 # ## Exercises
 #

@@ -304,7 +304,7 @@ pd.DataFrame(lines, index=["it takes", "times the truth"]).T
 # for name, summary in {"mean": np.mean, "median": np.median, "least": np.min}.items():
 #     values = [summary(one) for one in series]
 #     print(f"{name}: {min(values):.2f} to {max(values):.2f} us")
-#     assert len(values) == 10
+# assert max(map(np.median, series)) < 2 * min(map(np.median, series))
 # ```
 # As a rule the mean moves most, since an outlier or two decide about it, and the median least.
 # </details>
@@ -320,7 +320,6 @@ pd.DataFrame(lines, index=["it takes", "times the truth"]).T
 #     made = timing.compare(both, validate=timing.close(0))
 #     slower = made.speedups["a new array"].inverse().value
 #     print(f"{source.size:,} numbers: {slower:.2f} times as long with a new array")
-#     assert made.timings["into y"].median > 0
 # ```
 # A small array comes from what NumPy keeps at hand. A large one is asked of the operating system each time, which
 # gives it page by page, each filled with zeros at its first touch: that can take longer than the ReLU.
