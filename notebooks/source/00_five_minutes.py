@@ -70,7 +70,7 @@ model
 # them.
 
 # %%
-probability = model.predict(X_test, verbose=0)
+probability = model.predict(X_test)
 answer, loss_and_accuracy = probability > 0.5, model.evaluate(X_test, y_test, verbose=0)
 words = {0: "malignant", 1: "benign"}
 pd.DataFrame(
@@ -155,11 +155,11 @@ if "numba" in engines:
 # %%
 model.save("model.safetensors")
 again = minidl.load_model("model.safetensors")
-assert (again.predict(X_test, verbose=0) == probability).all()
+assert (again.predict(X_test) == probability).all()
 
 predictor = again.predictor()
 one_row = X_test[:1]
-once = timing.compare({"predict": lambda: again.predict(one_row, verbose=0), "predictor": lambda: predictor(one_row)})
+once = timing.compare({"predict": lambda: again.predict(one_row), "predictor": lambda: predictor(one_row)})
 for name, timed in once.timings.items():
     print(f"{name}: {charts.readable(timed.median)} for one tumour")
 

@@ -288,7 +288,7 @@ assert said["1: the first call"] > 10 * right.median
 
 # %%
 answers = said | {"rightly, from the cache": right.median}
-lines = {way: [charts.readable(seconds), f"{seconds / right.median:,.3g}"] for way, seconds in answers.items()}
+lines = {way: [charts.readable(seconds), charts.short(seconds / right.median)] for way, seconds in answers.items()}
 pd.DataFrame(lines, index=["it takes", "times the truth"]).T
 
 # %% [markdown]

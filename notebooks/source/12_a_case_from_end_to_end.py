@@ -187,9 +187,9 @@ start = recipe((64, 64), engine="numpy")(rows, 0)
 small = recipe((), rate=0.01, engine="numpy")(rows, 0)
 compiled = recipe((), rate=0.01)(rows, 0)
 answers = {
-    "64 and 64, NumPy": lambda: start.predict(one, verbose=0),
-    "no hidden layer, NumPy": lambda: small.predict(one, verbose=0),
-    "no hidden layer, Numba": lambda: compiled.predict(one, verbose=0),
+    "64 and 64, NumPy": lambda: start.predict(one),
+    "no hidden layer, NumPy": lambda: small.predict(one),
+    "no hidden layer, Numba": lambda: compiled.predict(one),
 }
 found = timing.compare(answers)
 charts.times(found, "One answer by predict", floor=LATENCY_MS / 1e3, floor_name="the bound")
@@ -232,11 +232,11 @@ judge(
 # %%
 large = recipe((64, 64))(rows, 0)
 forms = {
-    "64 and 64, predict": partial(large.predict, verbose=0),
+    "64 and 64, predict": large.predict,
     "64 and 64, predictor": large.predictor(),
     "64 and 64, int8": int8(large, rows),
     "half of the units": half(large, rows),
-    "ours, predict": partial(compiled.predict, verbose=0),
+    "ours, predict": compiled.predict,
     "ours, predictor": compiled.predictor(),
     "ours, int8": int8(compiled, rows),
 }
