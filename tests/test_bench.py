@@ -34,6 +34,13 @@ def test_each_is_called_once_then_in_turns():
     assert found.timings["A"].samples == found.timings["B"].samples == 3
 
 
+def test_a_list_of_numbers_is_an_array():
+    timing.close(0.1)({"list": [1.0, 2.0], "array": np.array([1.0, 2.1])})
+    timing.close(0.1)({"one": [np.array([1.0]), np.array([2.0])], "other": [[1.0], [2.0]]})
+    with pytest.raises(timing.Disagreement, match=r"array differs from list by 0\.15"):
+        timing.close(0.1)({"list": [1.0, 2.0], "array": np.array([1.0, 2.3])})
+
+
 def test_first_call_is_reported_apart():
     shop = Workshop(A=1_000_000, B=lambda call: 9_000_000_000 if call == 1 else 250_000)
     found = timing.compare(shop.rivals, repeat=(5, 5), clock=shop.clock)

@@ -204,7 +204,7 @@ def ratio(baseline: list[float], rival: list[float], by: Callable[..., Any] = np
 def close(tolerance: float = 1e-4) -> Callable[[dict[str, object]], None]:
     """A validator: each rival's result within ``tolerance`` times the largest entry of the first rival's.
 
-    Results are arrays, or lists of arrays; NaN agrees with nothing.
+    Results are arrays, lists of arrays, or lists of numbers, which are arrays too; NaN agrees with nothing.
     """
 
     def validate(results: dict[str, object]) -> None:
@@ -222,7 +222,8 @@ def close(tolerance: float = 1e-4) -> Callable[[dict[str, object]], None]:
 
 
 def as_list(result: object) -> list[np.ndarray]:
-    return [np.asarray(part, np.float64) for part in (result if isinstance(result, list | tuple) else [result])]
+    several = isinstance(result, list | tuple) and any(isinstance(part, np.ndarray | list | tuple) for part in result)
+    return [np.asarray(part, np.float64) for part in (result if several else [result])]
 
 
 def difference(expected: np.ndarray, found: np.ndarray) -> float:

@@ -125,6 +125,6 @@ def allowed(ceilings: Ceilings, widths: list[int], rows: int, dtype: str, item: 
     if ceilings.peaks.get(dtype) is None:
         return None
     sizes = [i * o for i, o in itertools.pairwise(widths)]
-    level = next((level.name for level in ceilings.levels if level.size >= item * sum(sizes)), "memory")
+    level = ceilings.holding(item * sum(sizes))
     peak, bandwidth = 1e9 * ceilings.peak(dtype, cores), 1e9 * ceilings.bandwidth(level, "read", cores)
     return sum(max(2 * rows * size / peak, item * size / bandwidth) for size in sizes)
