@@ -82,9 +82,17 @@ def struct(kind: str, **fields) -> np.ndarray:
 
 # --- the kernels ------------------------------------------------------------------------------------------------------
 
+
+def constant(name: str) -> int:
+    """A number that the text gives this name."""
+    return int(re.search(rf"constexpr int (?:\w+ = \w+, )*{name} = (\d+)\b", source())[1])
+
+
 FLOAT32, TF32, THREE_TF32 = PRECISIONS = range(3)
-SMALL, MEDIUM, LARGE = TILES = 32, 64, 128
-SLICE, STAGES, LANES, HEAD_WARPS, MOST_METRICS = 32, 3, 32, 4, 7
+SMALL, MEDIUM, LARGE = TILES = constant("SMALL"), 64, 128
+SLICE, STAGES, LANES, HEAD_WARPS, MOST_METRICS = map(
+    constant, ("SLICE", "STAGES", "LANES", "HEAD_WARPS", "MOST_METRICS")
+)
 ELEMENTWISE = 256  # threads of a block that treats each number for itself
 
 
