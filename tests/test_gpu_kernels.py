@@ -18,6 +18,7 @@ from gpu_devices import NO_DROPOUT, dropout_of, place, whole
 from minidl import contract as c
 from minidl import get_engine
 from minidl.engines.cupy_engine import kernels
+from minidl.engines.cupy_engine.device import GpuDevice
 from minidl.engines.cupy_engine.gpu_on_cpu import build
 from minidl.engines.cupy_engine.gpu_on_cpu.device import CpuDevice
 from minidl.engines.numpy_engine import activations, losses, metrics, optimizers
@@ -72,6 +73,13 @@ def test_structs_have_the_layout_of_the_text():
     device = gpu_devices.device(gpu_devices.CPU_TURNS[0])
     for name, dtype in kernels.STRUCTS.items():
         assert device.library.cuda_on_cpu_struct(name.encode()) == dtype.itemsize, name
+
+
+def test_a_gpu_is_handed_the_same_bytes():
+    """What CuPy is given for each kind of argument: a number of the right size, which it hands over by value."""
+    cpu, gpu = (object.__new__(kind) for kind in (CpuDevice, GpuDevice))
+    for argument in (None, 3, np.int64(2**40), kernels.struct("Penalty", l1=0.5), np.zeros(2, np.float32)):
+        assert gpu.packed(argument).tobytes() == cpu.packed(argument)
 
 
 def test_begin_batch_walks_through_the_epochs(device):

@@ -2,6 +2,7 @@
 reference."""
 
 import copy
+from types import SimpleNamespace
 
 import gpu_devices
 import numpy as np
@@ -208,6 +209,29 @@ def test_steps_are_recorded_once(monkeypatch):
     assert len(recorded) == 4
 
 
+def test_a_run_of_many_launches_is_one_of_few(monkeypatch):
+    """Where the persistent kernel stops and is launched anew, it goes on as if it had not."""
+    found = []
+    for steps in (persistent.STEPS, 2):
+        monkeypatch.setattr(persistent, "STEPS", steps)
+        program = program_of(everything())
+        trainer = CapturedTrainer(
+            program, X, TARGETS["binary_crossentropy"], None, 16, device=gpu_devices.device(), in_one_launch=True
+        )  # fmt: skip
+        sums, arrays, _ = runs(trainer, program)
+        found.append((sums.tobytes(), [array.tobytes() for array in arrays]))
+    assert found[0] == found[1]
+
+
+def test_tiles_fill_the_gpu_and_have_room():
+    device = copy.copy(gpu_devices.device())
+    network = Network(device, program_of(everything()), 16, kernels.FLOAT32, training=True)
+    for blocks, shared, tile in ((1, 227, 128), (4, 227, 128), (5, 227, 64), (17, 227, 32), (1, 99, 64), (1, 48, 32)):
+        device.multiprocessors, device.shared_memory = blocks, shared * 1024
+        assert network.with_tile(kernels.forward, 256, 256, 1).tile == tile
+    assert network.with_tile(kernels.backward_W, 256, 256, 13).tile == 32  # in 48 kB
+
+
 def test_what_is_written_between_runs_is_trained_on():
     """Weights, slots and a normalization's statistics, as a callback may change them."""
     programs = program_of(everything()), program_of(everything())
@@ -294,9 +318,13 @@ def test_without_being_asked_the_readable_version_runs(monkeypatch):
     monkeypatch.delenv(chosen.SWITCH, raising=False)
     assert chosen.device_for(program) is None
     monkeypatch.setenv(chosen.SWITCH, "1")
-    monkeypatch.setattr(chosen, "the_gpu", lambda: "a GPU")
-    monkeypatch.setattr(chosen, "xp", type("CuPy", (), {"RawModule": None}))
-    assert chosen.device_for(program) == "a GPU"
+    gpu = SimpleNamespace(capability=80)
+    monkeypatch.setattr(chosen, "the_gpu", lambda: gpu)
+    monkeypatch.setattr(chosen, "xp", SimpleNamespace(RawModule=None))
+    assert chosen.device_for(program) is gpu
+    gpu.capability = 75  # the kernels' instructions are younger
+    assert chosen.device_for(program) is None
+    gpu.capability = 80
     program.parameters = program.parameters.astype(np.float64)  # the kernels know float32 only
     assert chosen.device_for(program) is None
 

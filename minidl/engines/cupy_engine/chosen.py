@@ -11,6 +11,7 @@ import numpy as np
 from minidl.engines.cupy_engine import captured, infer, kernels, train
 from minidl.engines.cupy_engine.device import GpuDevice, xp
 
+OLDEST = 80  # compute capability: the kernels copy and multiply by instructions that came with the A100
 CHUNK = 16_384  # rows on the GPU at a time, so that a prediction's memory there does not grow with the data
 # The kernels are tested without a GPU, but no figure has been measured on one yet; until then they are asked for.
 SWITCH = "MINIDL_GPU_KERNELS"
@@ -25,7 +26,8 @@ def device_for(program) -> GpuDevice | None:
     """The device whose kernels can run this program; None where the readable version does it."""
     asked_for = os.environ.get(SWITCH) == "1"
     known = program.parameters.dtype == np.float32 and len(program.metrics) <= kernels.MOST_METRICS
-    return the_gpu() if asked_for and known and hasattr(xp, "RawModule") else None
+    found = the_gpu() if asked_for and known and hasattr(xp, "RawModule") else None
+    return found if found is not None and found.capability >= OLDEST else None
 
 
 def precision_of(program, device) -> int:

@@ -58,9 +58,11 @@ class GpuDevice:
     def __init__(self):
         self.stream = xp.cuda.Stream(non_blocking=True)  # a stream that waits for others cannot be captured
         device = xp.cuda.Device()
+        self.capability = int(device.compute_capability)
         self.multiprocessors = device.attributes["MultiProcessorCount"]
+        self.shared_memory = device.attributes["MaxSharedMemoryPerBlockOptin"]  # bytes, of a block that asks for them
         # Those of data centres: three products on their tensor cores are faster than one on their other units.
-        self.strong_tensor_cores = device.compute_capability in ("80", "90", "100")
+        self.strong_tensor_cores = self.capability in (80, 90, 100, 103)
         self.functions: dict[kernels.Kernel, object] = {}
 
     # --- memory -------------------------------------------------------------------------------------------------------
@@ -79,7 +81,7 @@ class GpuDevice:
             return xp.asarray(array)
 
     def write(self, memory, array: np.ndarray) -> None:
-        """Copy into memory of the device."""
+        """Copy into memory of the device; the array may be changed as soon as this returns."""
         memory.set(np.ascontiguousarray(array, memory.dtype).reshape(memory.shape), stream=self.stream)
 
     def download(self, memory) -> np.ndarray:
@@ -109,7 +111,9 @@ class GpuDevice:
             self.function(kernel)(grid, (kernel.threads,), arguments, shared_mem=kernel.shared)
 
     def packed(self, argument):
-        """As CuPy takes it: what is of NumPy, it hands over by value."""
+        """As CuPy takes it: what is of NumPy, it hands over by value. (Of None it makes the address 0xFFFFFFFF.)"""
+        if argument is None:
+            return np.uint64(0)
         if isinstance(argument, int):
             return np.int32(argument)
         if isinstance(argument, np.ndarray) and argument.dtype.names is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ def constants() -> str:
 # --- the text ---------------------------------------------------------------------------------------------------------
 
 
+@functools.cache
 def source() -> str:
     """kernels.cu with its chapters in place of their names, and the constants in front: all that a compiler needs.
 
@@ -100,13 +102,15 @@ ELEMENTWISE = 256  # threads of a block that treats each number for itself
 class Kernel:
     """A kernel as a launch needs it: by its name in C++, with its threads in a block and its shared memory in bytes.
 
-    The blocks of a ``cooperative`` one wait for each other, so all of them must be on the GPU at once.
+    The blocks of a ``cooperative`` one wait for each other, so all of them must be on the GPU at once. ``tile`` is the
+    edge of what a block of a product computes.
     """
 
     name: str
     threads: int
     shared: int = 0
     cooperative: bool = False
+    tile: int = 0
 
 
 def threads_of(tile: int) -> int:
@@ -121,7 +125,7 @@ def slice_bytes(along: bool, tile: int) -> int:
 
 def product(name: str, a_along: bool, b_along: bool, precision: int, tile: int) -> Kernel:
     shared = STAGES * (slice_bytes(a_along, tile) + slice_bytes(b_along, tile))
-    return Kernel(f"{name}<{precision}, {tile}>", threads_of(tile), shared)
+    return Kernel(f"{name}<{precision}, {tile}>", threads_of(tile), shared, tile=tile)
 
 
 def forward(precision: int, tile: int) -> Kernel:

@@ -22,6 +22,7 @@ class CpuDevice:
     """
 
     multiprocessors = 3
+    shared_memory = 227 * 1024
     strong_tensor_cores = False
 
     def __init__(self, order: str = "forward", seed: int = 0, library: Path | None = None):
