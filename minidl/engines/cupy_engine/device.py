@@ -121,10 +121,14 @@ class GpuDevice:
         return argument
 
     def function(self, kernel: kernels.Kernel):
-        """Compiled when it is first asked for; CuPy keeps what it has compiled for later processes."""
+        """Compiled when it is first asked for, together with the others of its precision, which takes some seconds.
+
+        CuPy keeps what it has compiled for later processes.
+        """
         if kernel not in self.functions:
+            names = tuple(other.name for other in kernels.ALL if other.precision == kernel.precision)
             module = xp.RawModule(
-                code=kernels.source(), options=("-std=c++17",), name_expressions=(kernel.name,),
+                code=kernels.source(), options=("-std=c++17",), name_expressions=names,
                 enable_cooperative_groups=kernel.cooperative,
             )  # fmt: skip
             function = module.get_function(kernel.name)

@@ -102,14 +102,15 @@ ELEMENTWISE = 256  # threads of a block that treats each number for itself
 class Kernel:
     """A kernel as a launch needs it: by its name in C++, with its threads in a block and its shared memory in bytes.
 
-    The blocks of a ``cooperative`` one wait for each other, so all of them must be on the GPU at once. ``tile`` is the
-    edge of what a block of a product computes.
+    The blocks of a ``cooperative`` one wait for each other, so all of them must be on the GPU at once. Where it
+    multiplies matrices, ``precision`` says how, and ``tile`` is the edge of what a block computes.
     """
 
     name: str
     threads: int
     shared: int = 0
     cooperative: bool = False
+    precision: int | None = None
     tile: int = 0
 
 
@@ -125,7 +126,7 @@ def slice_bytes(along: bool, tile: int) -> int:
 
 def product(name: str, a_along: bool, b_along: bool, precision: int, tile: int) -> Kernel:
     shared = STAGES * (slice_bytes(a_along, tile) + slice_bytes(b_along, tile))
-    return Kernel(f"{name}<{precision}, {tile}>", threads_of(tile), shared, tile=tile)
+    return Kernel(f"{name}<{precision}, {tile}>", threads_of(tile), shared, precision=precision, tile=tile)
 
 
 def forward(precision: int, tile: int) -> Kernel:
@@ -146,7 +147,7 @@ def update(optimizer: int) -> Kernel:
 
 def train_steps(precision: int) -> Kernel:
     shared = max(kernel(precision, SMALL).shared for kernel in (forward, backward_x, backward_W))
-    return Kernel(f"train_steps<{precision}>", threads_of(SMALL), shared, cooperative=True)
+    return Kernel(f"train_steps<{precision}>", threads_of(SMALL), shared, cooperative=True, precision=precision)
 
 
 BEGIN_BATCH = Kernel("begin_batch", LANES)
