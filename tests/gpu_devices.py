@@ -65,6 +65,11 @@ class SharedMemoryGpu(GpuDevice):
     def write(self, memory, array):
         memory[...] = array
 
+    def copy(self, memory, pinned, after=None):
+        self.synchronize()
+        memory[...] = pinned
+        return self.mark()
+
     def download(self, memory):
         self.synchronize()
         return memory.copy()

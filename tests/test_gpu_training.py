@@ -11,7 +11,7 @@ import pytest
 
 import minidl
 from minidl import contract as c
-from minidl.engines.cupy_engine import chosen, kernels, persistent
+from minidl.engines.cupy_engine import chosen, kernels, persistent, streamed
 from minidl.engines.cupy_engine.captured import CapturedForward, CapturedTrainer
 from minidl.engines.cupy_engine.launches import Network
 from minidl.engines.numpy_engine import infer, train
@@ -262,18 +262,55 @@ def meddle(program):
 def test_forward_follows_the_reference(name, rows):
     program = program_of(NETWORKS[name][0](), auc=name not in ("a dropout last", "an activation of its own"))
     forward, out = CapturedForward(program, 16, device=gpu_devices.device()), np.empty((rows, 3), np.float32)
-    y, sums = TARGETS["binary_crossentropy"], 0
+    y = TARGETS["binary_crossentropy"]
     for _ in range(2):  # the second time with other weights
         forward.take()
-        sums = 0
-        for start in range(0, rows, 16):
-            part = slice(start, min(start + 16, rows))
-            forward.predict(X[part], out[part])
-            sums = sums + forward.evaluate(X[part], y[part], WEIGHT[part])
+        forward.predict(X[:rows], out)  # 16 rows at a time, through two buffers
+        sums = forward.evaluate(X[:rows], y[:rows], WEIGHT[:rows])
         np.testing.assert_allclose(out, infer.predict(program, X[:rows]), rtol=1e-5, atol=1e-6)
         wanted = infer.evaluate(program, X[:rows], y[:rows], WEIGHT[:rows])
         np.testing.assert_allclose(sums, wanted, rtol=1e-5, atol=1e-5)
         program.parameters[: program.trainable] *= 1.5
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT])
+@pytest.mark.parametrize("name", ["everything", "one layer", "a dropout first"])
+def test_data_that_do_not_fit_are_streamed_to_the_same_bits(name, weight, monkeypatch):
+    """Shuffled, with a last batch that is ragged, in two runs; the CPU's device copies as late as it may."""
+    found, device = [], gpu_devices.device()
+    for free in (2**40, 1000):
+        monkeypatch.setattr(device, "free_memory", lambda free=free: free)
+        program = program_of(NETWORKS[name][0]())
+        trainer = CapturedTrainer(
+            program, X, TARGETS["binary_crossentropy"], weight, 16, device=device, in_one_launch=False
+        )  # fmt: skip
+        assert bool(trainer.buffers) == (free == 1000)
+        sums, arrays, step = runs(trainer, program)
+        found.append((sums.tobytes(), [array.tobytes() for array in arrays], step))
+    assert found[0] == found[1]
+
+
+def test_the_persistent_kernel_does_not_stream(monkeypatch):
+    device = gpu_devices.device()
+    monkeypatch.setattr(device, "free_memory", lambda: 0)
+    program = program_of(everything())
+    y = TARGETS["binary_crossentropy"]
+    assert not CapturedTrainer(program, X, y, None, 16, device=device, in_one_launch=True).in_one_launch
+
+
+@pytest.mark.skipif(not gpu_devices.CPU_TURNS, reason="the CPU's device does not run here")
+@pytest.mark.parametrize("fault", [False, True])
+def test_rows_that_nobody_waits_for_are_missing(fault, monkeypatch):
+    """What the tests of streaming are worth: without the wait, the network computes with what has not arrived."""
+    device = gpu_devices.device(gpu_devices.CPU_TURNS[0])
+    if fault:
+        monkeypatch.setattr(streamed.Buffer, "use", lambda buffer, launch: launch())
+    program = program_of(everything())
+    forward, out = CapturedForward(program, 16, device=device), np.full((ROWS, 3), np.nan, np.float32)
+    forward.take()
+    forward.predict(X, out)
+    wanted = infer.predict(program, X)
+    assert np.allclose(out, wanted, rtol=1e-5, atol=1e-6) != fault
 
 
 def test_what_the_persistent_kernel_takes():

@@ -53,10 +53,7 @@ def predict(program, X, out=None):
         return infer.predict(program, X, out)
     out = np.empty((len(X), program.outputs), X.dtype) if out is None else out
     with _laid_out:
-        forward = forward_of(program, device, len(X))
-        for start in range(0, len(X), forward.rows):
-            rows = slice(start, start + forward.rows)
-            forward.predict(X[rows], out[rows])
+        forward_of(program, device, len(X)).predict(X, out)
     return out
 
 
@@ -65,13 +62,8 @@ def evaluate(program, X, y, sample_weight=None):
     device = device_for(program)
     if device is None:
         return infer.evaluate(program, X, y, sample_weight)
-    sums = np.zeros(program.sums_size)
     with _laid_out:
-        forward = forward_of(program, device, len(X))
-        for start in range(0, len(X), forward.rows):
-            rows = slice(start, start + forward.rows)
-            sums += forward.evaluate(X[rows], y[rows], None if sample_weight is None else sample_weight[rows])
-    return sums
+        return forward_of(program, device, len(X)).evaluate(X, y, sample_weight)
 
 
 _laid_out = threading.Lock()  # a layout is used by one thread at a time

@@ -57,6 +57,7 @@ class GpuDevice:
 
     def __init__(self):
         self.stream = xp.cuda.Stream(non_blocking=True)  # a stream that waits for others cannot be captured
+        self.copies = xp.cuda.Stream(non_blocking=True)
         device = xp.cuda.Device()
         self.capability = int(device.compute_capability)
         self.multiprocessors = device.attributes["MultiProcessorCount"]
@@ -93,6 +94,28 @@ class GpuDevice:
         size = int(np.prod(shape))
         room = xp.cuda.alloc_pinned_memory(size * np.dtype(dtype).itemsize)
         return np.frombuffer(room, dtype, size).reshape(shape)
+
+    def free_memory(self) -> int:
+        """Bytes; with those that CuPy holds for arrays to come."""
+        return xp.cuda.Device().mem_info[0] + xp.get_default_memory_pool().free_bytes()
+
+    # --- copies while kernels run -------------------------------------------------------------------------------------
+
+    def mark(self):
+        """The place behind all that was launched until now."""
+        return self.stream.record(xp.cuda.Event(disable_timing=True))
+
+    def copy(self, memory, pinned: np.ndarray, after=None):
+        """Start to copy pinned memory to the device, beside what runs there, but not before the mark ``after`` is
+        reached. Returns the mark that is reached when it is done; until then the pinned memory must stay as it is."""
+        if after is not None:
+            self.copies.wait_event(after)
+        memory.set(pinned, stream=self.copies)
+        return self.copies.record(xp.cuda.Event(disable_timing=True))
+
+    def wait_for(self, mark) -> None:
+        """What is launched from here on begins when the mark is reached."""
+        self.stream.wait_event(mark)
 
     def address(self, memory) -> int:
         return memory.ctypes.data if isinstance(memory, np.ndarray) else memory.data.ptr
@@ -153,9 +176,9 @@ class GpuDevice:
                 graph = self.stream.end_capture()
         return Graph(self, graph)
 
-    def synchronize(self) -> None:
-        """Wait until all that was launched is done."""
-        self.stream.synchronize()
+    def synchronize(self, mark=None) -> None:
+        """Wait until the mark is reached; without one, until all that was launched is done."""
+        (self.stream if mark is None else mark).synchronize()
 
 
 class Graph:

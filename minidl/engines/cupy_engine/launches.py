@@ -189,9 +189,11 @@ class Network(Layout):
     # --- a whole step -------------------------------------------------------------------------------------------------
 
     def step(self, X, y, order, weight) -> None:
-        """Forward, loss, backward, update, on the next batch."""
+        """Forward, loss, backward, update, on the next batch. Without an order X is that batch, as the host has it."""
         program = self.program
         self.device.launch(k.BEGIN_BATCH, 1, self.place, int(program.optimizer), self.numbers)
+        if order is None:
+            self.normalize(X)
         self.loss(X, y, order, weight)
         self.backward(X, order)
         self.totals(y, order, weight)
