@@ -75,6 +75,17 @@ class Ceilings:
             raise ValueError(f"there is no level {name!r} in this machine's memory, only {', '.join(found)}")
         return found[name]
 
+    def holding(self, size: float) -> str:
+        """The name of the smallest level that so many bytes fit into, of one core."""
+        return next((level.name for level in self.levels if level.size >= size), "memory")
+
+    def limits(self, operations: float, moved: float, dtype: str = "float32", cores: str = "one") -> dict[str, float]:
+        """The least seconds that so many operations take, as "arithmetic", and that so many bytes take to be moved
+        between the core and the smallest level that holds them, by that level's name. The larger one is the limit."""
+        level = self.holding(moved)
+        arithmetic, traffic = self.peak(dtype, cores), self.bandwidth(level, cores=cores)
+        return {"arithmetic": operations / arithmetic / 1e9, level: moved / traffic / 1e9}
+
     def roof(self, intensity: float, level: str = "memory", dtype: str = "float32", cores: str = "one") -> float:
         """The roofline: what ``intensity`` (operations for each byte of this level) allows, in 1e9 a second.
 
