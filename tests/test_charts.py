@@ -69,3 +69,22 @@ def test_a_race_shows_every_curve_and_the_times_beside_them():
     assert wide > narrow  # so that the one below is seen
     assert all(tick == int(tick) for tick in left.get_xticks())
     assert [bar.get_width() for bar in right.patches] == [2, 1]
+
+
+def test_small_errors_are_on_a_linear_axis_and_large_ones_are_not():
+    x, small, large = np.linspace(1, 2, 100), np.full(100, 1.5), np.full(100, 1e6)
+    (axes,) = charts.errors(x, {"numpy": small}, "a title", bound=4, logx=True).axes
+    assert (axes.get_yscale(), axes.get_ylabel()) == ("linear", "largest error in ulp")
+    assert axes.get_ylim()[0] == 0
+    assert axes.get_ylim()[1] > 4
+    (axes,) = charts.errors(x, {"numpy": small, "textbook": large}, "a title").axes
+    assert axes.get_yscale() == "symlog"
+    assert "logarithmic" in axes.get_ylabel()
+
+
+def test_two_curves_of_one_engine_can_be_told_apart():
+    (axes,) = charts.curves({"numba relu": ([1, 2], [1, 2]), "numba tanh": ([1, 2], [2, 3])}, "t", "x", "y").axes
+    first, second = axes.lines
+    assert first.get_color() == second.get_color()
+    assert first.get_linestyle() != second.get_linestyle()
+    assert first.get_markerfacecolor() != second.get_markerfacecolor()

@@ -27,6 +27,8 @@ LOOKS = {
 }
 OTHERS = (("#5a6472", "d", "-", ""), ("#8e5bb5", "v", "--", "\\\\"), ("#b8860b", "P", "-.", ".."),
           ("#00838f", "X", ":", "++"), ("#c2185b", "<", "-", "||"), ("#2a9d5c", ">", "--", "oo"))  # fmt: skip
+AGAIN = ("-", "--", ":", "-.")  # lines of one engine's curves, one after the other
+LARGE = 20  # ulp: errors up to here are seen on a linear axis
 UNITS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
 
 
@@ -99,11 +101,13 @@ def curves(
 def draw_curves(axes: Axes, lines: Mapping, title: str, xlabel: str, ylabel: str, *, logx: bool = False,
                 logy: bool = False, from_zero: bool = True) -> None:  # fmt: skip
     """The same into axes that are there: for several side by side, within ``minidl.plots.theme``."""
-    least = []
+    least, seen = [], []
     for place, (name, (x, y)) in enumerate(lines.items()):
         colour, marker, line, _ = look(name, place)
-        few = len(x) <= 40
-        axes.plot(x, y, line, marker=marker if few else "", color=colour, label=name, ms=5.5, lw=1.8)
+        again = seen.count(colour)  # a second curve of one engine is broken, and its markers are open
+        few, seen = len(x) <= 40, [*seen, colour]
+        axes.plot(x, y, AGAIN[again % len(AGAIN)] if again else line, marker=marker if few else "", color=colour,
+                  label=name, ms=5.5, lw=1.8, markerfacecolor=LIGHT.paper if again else colour)  # fmt: skip
         least.append(np.nanmin(np.asarray(y, float)))
     if not logx and all(float(value).is_integer() for x, _ in lines.values() for value in x):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -146,7 +150,7 @@ def errors(x: np.ndarray, found: Mapping[str, np.ndarray], title: str, *, bound:
            xlabel: str = "x", bins: int = 240, logx: bool = False) -> Picture:  # fmt: skip
     """The largest error, in ulp, among neighbouring arguments, for each name: ``{name: errors at each x}``.
 
-    The axis is linear up to 1 ulp and logarithmic beyond, since textbook forms are off by millions.
+    Where one is large the axis is linear up to 1 ulp and logarithmic beyond, since textbook forms are off by millions.
     """
     x = np.asarray(x, float).ravel()
     order = np.argsort(x)
@@ -162,14 +166,18 @@ def errors(x: np.ndarray, found: Mapping[str, np.ndarray], title: str, *, bound:
                       markevery=max(1, len(parts) // 12), ms=5, label=f"{name}: at most {short(error.max())} ulp")
         if bound is not None:
             axes.axhline(bound, color=LIGHT.ink, ls="--", lw=1.2, label=f"the bound: {bound:g} ulp")
-        axes.set_yscale("symlog", linthresh=1)
-        axes.set_ylim(0, None)
+        large = max(float(np.max(error)) for error in found.values()) > LARGE
+        if large:
+            axes.set_yscale("symlog", linthresh=1)
+        axes.set_ylim(0, None if large else 1.5 * max(axes.get_ylim()[1], bound or 0))  # with room for the legend
         axes.yaxis.set_major_formatter(FuncFormatter(short))
         if logx:
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(FuncFormatter(short))
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_title(title)
         axes.set_xlabel(xlabel + (" (logarithmic axis)" if logx else ""))
-        axes.set_ylabel("largest error in ulp\n(linear to 1, then logarithmic)")
+        axes.set_ylabel("largest error in ulp" + ("\n(linear to 1, then logarithmic)" if large else ""))
         axes.legend()
     return figure
 
@@ -194,7 +202,7 @@ def times_as_fast(ratio: float) -> str:
 
 
 def short(value: float, _: object = None) -> str:
-    """A number on an axis, as it is read: 0.5, 20, 3,000, 2.1e6."""
+    """A number on an axis, as it is read: 0.5, 20, 3,000, 2.1e+06."""
     return f"{value:,.3g}" if 1e-3 <= abs(value) < 1e3 or value == 0 else (
         f"{value:,.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.2g}"
     )  # fmt: skip
