@@ -7,13 +7,20 @@ import numpy as np
 
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.gemm import ONE, ZERO, multiply, transpose
+from minidl.engines.numba_engine.shared_product import multiply_shared, pays
 from minidl.engines.numba_engine.views import vector
 
 SHORT = 16  # inputs of a layer of one unit
 
 
-@njit(cache=True)
 def dense(x, W, b, out=None):
+    if pays(x.shape[0], W.shape[1], W.shape[0], x, W, b, out):
+        return multiply_shared(x, False, W, b, out)
+    return dense_alone(x, W, b, out)
+
+
+@njit(cache=True)
+def dense_alone(x, W, b, out=None):
     out = np.empty((x.shape[0], W.shape[1]), x.dtype) if out is None else out
     n, (i, o) = x.shape[0], W.shape
     low = out.dtype.type(-np.inf)
@@ -56,18 +63,37 @@ def short_products(n, i, x, x_start, weights, W, b, floor, out, start):
         out[start + r] = floor if total < floor else total
 
 
-@njit(cache=True)
 def dense_backward_x(dz, W, out=None):
+    if pays(dz.shape[0], W.shape[0], W.shape[1], dz, W, out):
+        return multiply_shared(dz, False, transposed(W), np.zeros(W.shape[0], W.dtype), out)
+    return dense_backward_x_alone(dz, W, out)
+
+
+@njit(cache=True)
+def dense_backward_x_alone(dz, W, out=None):
     out = np.empty((dz.shape[0], W.shape[0]), dz.dtype) if out is None else out
     i, o = W.shape
-    turned, zeros = np.empty(W.size, W.dtype), np.zeros(i, W.dtype)
-    transpose(i, o, W.reshape(-1), ZERO, turned, ZERO, i)
+    turned, zeros = transposed(W).reshape(-1), np.zeros(i, W.dtype)
     product(dz.shape[0], i, o, out.reshape(-1), ZERO, zeros, dz.reshape(-1), ZERO, o, ONE, turned, ZERO, i)
     return out
 
 
 @njit(cache=True)
+def transposed(W):
+    i, o = W.shape
+    turned = np.empty((o, i), W.dtype)
+    transpose(i, o, W.reshape(-1), ZERO, turned.reshape(-1), ZERO, i)
+    return turned
+
+
 def dense_backward_W(x, dz, out=None):
+    if pays(x.shape[1], dz.shape[1], dz.shape[0], x, dz, out):
+        return multiply_shared(x, True, dz, np.zeros(dz.shape[1], dz.dtype), out)
+    return dense_backward_W_alone(x, dz, out)
+
+
+@njit(cache=True)
+def dense_backward_W_alone(x, dz, out=None):
     out = np.empty((x.shape[1], dz.shape[1]), x.dtype) if out is None else out
     i, o = out.shape
     zeros = np.zeros(max(i, o), x.dtype)
