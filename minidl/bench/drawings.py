@@ -76,7 +76,8 @@ def packing(axes: Axes) -> None:
             box(axes, c, 5.4 - r, 0.9, 0.85, TOP if mine else QUIET, edge="white")
             if mine:
                 axes.text(c + 0.45, 5.82 - r, str(2 * r + c - 2), ha="center", va="center", color="white", fontsize=9)
-    axes.text(6.2, 4, "each step jumps to\nanother line of the\ncache, and soon to\nanother page", va="center", fontsize=8.5)
+    words = "each step jumps to\nanother line of the\ncache, and soon to\nanother page"
+    axes.text(6.2, 4, words, va="center", fontsize=8.5)
     arrow(axes, (3.3, 1.15), (3.3, 0.55))
     axes.text(3.6, 0.85, "packed", va="center", fontsize=9)
     for place in range(2 * rows):

@@ -1,4 +1,4 @@
-"""Code to be read: a piece of Python or CUDA C++ as it stands in its file, in colours, with a sentence on what it shows."""
+"""Code to be read: a piece of Python or CUDA C++ as it stands in its file, in colours, with what it shows."""
 
 from __future__ import annotations
 

@@ -6,15 +6,19 @@
 # matrix product that runs beside the vendors' own. It takes about twenty minutes, half a minute of them computing.
 
 # %%
+import minidl
+
+minidl.get_engine("numba")  # this chapter needs it; where it cannot run, this line says why
+
+from functools import partial
+
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-import minidl
 from minidl import oracle
 from minidl.bench import ceilings, charts, drawings, kernels, ladders, listings, machine, pictures, timing
 from minidl.bench.ladders import dense as rungs
 
-numba = minidl.get_engine("numba")  # this chapter needs it; where it cannot run, it says why
 print(f"{machine.processor()}, {machine.cores()} cores, {kernels.TARGET.registers} vector registers of "
       f"{kernels.TARGET.vector_bytes} bytes")
 
@@ -210,7 +214,7 @@ for step in climb.steps:
 # core, so that it is the kernels that are compared.
 
 # %%
-rivals = {"NumPy (BLAS)": lambda: rungs.with_numpy(x, W, b, y), "Numba engine": lambda: numba.dense(x, W, b, y)}
+rivals = {"NumPy (BLAS)": lambda: rungs.with_numpy(x, W, b, y), "Numba engine": lambda: rungs.engine(x, W, b, y)}
 try:
     import torch
 
@@ -238,15 +242,15 @@ counts, share = (1, 2, 4, 8, 16, 32, 64, 128, 256), {"NumPy (BLAS), one core": [
 with threadpool_limits(1):
     for n in counts:
         few, into = np.ascontiguousarray(x[:n]), np.empty((n, W.shape[1]), np.float32)
-        calls = {"NumPy (BLAS), one core": lambda: rungs.with_numpy(few, W, b, into),
-                 "Numba engine, one core": lambda: numba.dense(few, W, b, into)}
+        calls = {"NumPy (BLAS), one core": partial(rungs.with_numpy, few, W, b, into),
+                 "Numba engine, one core": partial(rungs.engine, few, W, b, into)}
         timed = timing.compare(calls, validate=timing.close(1e-5), budget_seconds=0.25).timings
         for name, one in timed.items():
             share[name].append(100 * 2 * n * W.size / one.median / 1e9 / peak)
 level = next((one.name for one in found.levels if one.size > W.nbytes), "memory")
 moved = [W.nbytes + 4 * n * sum(W.shape) for n in counts]
 share[f"what {level} allows"] = [100 * found.roof(2 * n * W.size / size, level) / peak
-                                 for n, size in zip(counts, moved)]  # fmt: skip
+                                 for n, size in zip(counts, moved, strict=True)]  # fmt: skip
 charts.curves({name: (counts, values) for name, values in share.items()}, "The dense layer 784-256 by rows",
               "rows in the batch", "per cent of one core's peak", logx=True)  # fmt: skip
 
@@ -310,7 +314,7 @@ assert last > 1.2 * first  # rows share what was loaded of W
 # operations, moved = 2 * x.shape[0] * W1.size, x.nbytes + W1.nbytes
 # assert operations / moved < 0.51            # two operations for each number of x, which is four bytes
 # y1 = np.empty((len(x), 1), np.float32)
-# taken = timing.compare({"engine": lambda: numba.dense(x, W1, b1, y1)}, budget_seconds=0.3).timings["engine"].median
+# taken = timing.compare({"engine": lambda: rungs.engine(x, W1, b1, y1)}, budget_seconds=0.3).timings["engine"].median
 # level = next((one.name for one in found.levels if one.size > x.nbytes), "memory")
 # print(f"{operations / taken / 1e9:.0f} GFLOP/s, where {level} allows {found.roof(operations / moved, level):.0f}")
 # assert operations / taken / 1e9 < 1.3 * peak
