@@ -18,6 +18,7 @@ from minidl.plots import LIGHT, Picture, theme
 LOOKS = {
     "numpy": (LIGHT.engines["numpy"], "s", "-", ""),
     "numba": (LIGHT.engines["numba"], "o", "-", "//"),
+    "minidl": (LIGHT.engines["numba"], "o", "-", "//"),
     "cupy": (LIGHT.engines["cupy"], "^", "-", "xx"),
     "pytorch": ("#c2185b", "D", "--", ".."),
     "jax": ("#7b3fb5", "P", "--", "++"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -50,8 +52,23 @@ class Listing(display.Shown):
 def rung(of: Rung) -> Listing:
     """A rung of a ladder: its own function, and folded below it the others that belong to it."""
     first, *others = functions(of.source)
-    file = Path(getattr(of.call, "py_func", of.call).__code__.co_filename)
-    return Listing(of.name, of.shows, file.name, first, parts=tuple((name_of(code), code) for code in others))
+    return Listing(of.name, of.shows, where(of.call), first, parts=tuple((name_of(code), code) for code in others))
+
+
+def python(function: Callable, shows: str = "", also: tuple[Callable, ...] = ()) -> Listing:
+    """A function of minidl, compiled or not, as it stands in its file; folded below it those to be seen also."""
+    (name, code), *others = [(name_of(code), code) for code in map(code_of, (function, *also))]
+    return Listing(getattr(function, "__qualname__", name), shows, where(function), code, parts=tuple(others))
+
+
+def code_of(function: Callable) -> str:
+    return textwrap.dedent(inspect.getsource(getattr(function, "py_func", function))).rstrip()
+
+
+def where(function: Callable) -> str:
+    """The file, from its package's folder on."""
+    path = Path(inspect.unwrap(getattr(function, "py_func", function)).__code__.co_filename)
+    return "/".join(path.parts[-2:])
 
 
 def functions(source: str) -> list[str]:

@@ -2,8 +2,9 @@
 # # 05 · The dense layer is a matrix product
 #
 # **At the end you will know** why three loops in Python use less than a thousandth of your processor, how far a good
-# compiler gets with the same loops, and which ideas, registers and tiles, take the rest. You will have read every line of a
-# matrix product that runs beside the vendors' own. It takes about twenty minutes, half a minute of them computing.
+# compiler gets with the same loops, and which ideas, registers and tiles, take the rest. You will have read every
+# line of a matrix product that runs beside the vendors' own. It takes about twenty minutes, half a minute of them
+# computing.
 
 # %%
 import minidl
@@ -32,8 +33,8 @@ minidl.formulas.FORMULAS["dense"]
 
 # %% [markdown]
 # For a batch of $n$ rows, $i$ inputs and $o$ units that is $n\,o$ sums of $i$ products: $2\,n\,i\,o$ floating-point
-# operations. All of a network's time that is worth speaking of goes here, forward and, twice more, backward
-# (chapter 06).
+# operations. All of a network's time that is worth speaking of goes here, forward and, twice more, backward (chapter
+# 06).
 #
 # The numbers themselves are few. Read once and written once they are $4\,(n i + i o + o + n o)$ bytes, so each byte
 # that has to be moved serves many operations. That quotient is the *intensity*, and the roofline of chapter 02 says
@@ -56,11 +57,11 @@ print(f"floor      {1e6 * floor:8.0f} us on one core")
 assert work.operations / work.bytes > peak / width  # so arithmetic is the limit here, and not memory
 
 # %% [markdown]
-# The intensity lies beyond the balance: **nothing but arithmetic stands in the way**. Whatever is slower than the floor
-# is our own doing.
+# The intensity lies beyond the balance: **nothing but arithmetic stands in the way**. Whatever is slower than the
+# floor is our own doing.
 #
-# > **What would you expect?** Three plain Python loops, a compiler's version of the same loops, and the library behind
-# > NumPy: guess for each which share of that floor's speed it reaches. One, ten, fifty per cent?
+# > **What would you expect?** Three plain Python loops, a compiler's version of the same loops, and the library
+# > behind NumPy: guess for each which share of that floor's speed it reaches. One, ten, fifty per cent?
 #
 # ## Versions side by side
 #
@@ -73,13 +74,13 @@ listings.rung(by_name["three Python loops"])
 
 # %% [markdown]
 # The formula, letter by letter. Every number here is an object: to add two of them Python looks up what they are,
-# finds the function that adds such things, and makes a new object for the result. The multiplication itself is lost in
-# that. **First change:** compile exactly these lines (`njit`), so that the objects are gone.
+# finds the function that adds such things, and makes a new object for the result. The multiplication itself is lost
+# in that. **First change:** compile exactly these lines (`njit`), so that the objects are gone.
 #
 # The second change costs nothing but the exchange of two lines. In the loops above, `W[k, u]` moves down a column of
-# `W` from step to step, and neighbours in a column lie a whole row apart in memory; also each step needs the sum of the
-# step before, so the steps cannot be done at once. With `u` innermost, neighbours are read in turn, and no step waits
-# for another:
+# `W` from step to step, and neighbours in a column lie a whole row apart in memory; also each step needs the sum of
+# the step before, so the steps cannot be done at once. With `u` innermost, neighbours are read in turn, and no step
+# waits for another:
 
 # %%
 listings.rung(by_name["loop order"])
@@ -87,11 +88,11 @@ listings.rung(by_name["loop order"])
 # %% [markdown]
 # Now the compiler can take as many neighbouring `u` at once as fit into a register: it *vectorises*. What limits this
 # loop is easily counted: for **one** vector multiply-add it loads a vector of `W`, loads a vector of `y`, and stores
-# `y` again. A core that can begin one or two multiply-adds in a cycle can begin about two loads and one store in it. So
-# loads and stores decide, and at least half of the arithmetic that the core could do is left undone.
+# `y` again. A core that can begin one or two multiply-adds in a cycle can begin about two loads and one store in it.
+# So loads and stores decide, and at least half of the arithmetic that the core could do is left undone.
 #
-# The next idea is the one that textbooks bring first: tiles for the cache. Do with a piece of `W` all that there is to
-# do while it lies in the first cache:
+# The next idea is the one that textbooks bring first: tiles for the cache. Do with a piece of `W` all that there is
+# to do while it lies in the first cache:
 
 # %%
 listings.rung(by_name["tiles"])
@@ -104,8 +105,8 @@ listings.rung(by_name["tiles"])
 # ### Registers are the first cache
 #
 # What must go are the loads and stores of `y`. Registers can hold it: not all of it, but a tile. Keep a tile of $R$
-# rows by 2 vectors in registers, go through the whole inner dimension, and store the tile once at the end. A step then
-# loads $R$ numbers of `x` and 2 vectors of `W`, and does $2R$ vector multiply-adds with them:
+# rows by 2 vectors in registers, go through the whole inner dimension, and store the tile once at the end. A step
+# then loads $R$ numbers of `x` and 2 vectors of `W`, and does $2R$ vector multiply-adds with them:
 #
 # $$\frac{\text{loads}}{\text{multiply-adds}} = \frac{R + 2}{2R}\quad\text{instead of}\quad\frac{3}{1}.$$
 #
@@ -121,35 +122,36 @@ drawings.of_tile(rows, lanes, kernels.TARGET.registers)
 listings.rung(by_name["micro-kernel"])
 
 # %% [markdown]
-# `tile` is written as the vector instructions themselves (unfold it above), since a compiler is not sure to keep sixteen
-# sums in registers. Everything else is plain bookkeeping: which tile is next, and what is left over at the edges. This
-# is the heart of every fast matrix product; Goto and van de Geijn described it in 2008 ("Anatomy of high-performance
-# matrix multiplication"), and BLIS, OpenBLAS and MKL are built around one.
+# `tile` is written as the vector instructions themselves (unfold it above), since a compiler is not sure to keep
+# sixteen sums in registers. Everything else is plain bookkeeping: which tile is next, and what is left over at the
+# edges. This is the heart of every fast matrix product; Goto and van de Geijn described it in 2008 ("Anatomy of
+# high-performance matrix multiplication"), and BLIS, OpenBLAS and MKL are built around one.
 #
-# The third panel of the drawing shows the last classic: **packing**. The tile reads its strip of `W` a row apart. Once
-# copied into the order of use, it is read in one piece, and so is `x`. The copy is not free, and it is timed:
+# The third panel of the drawing shows the last classic: **packing**. The tile reads its strip of `W` a row apart.
+# Once copied into the order of use, it is read in one piece, and so is `x`. The copy is not free, and it is timed:
 
 # %%
 listings.rung(by_name["packed"])
 
 # %% [markdown]
-# Packing pays when a strip is used often enough for its copy, and when the matrix is so large or its rows so unluckily
-# long that walking across them leaves the caches and the table of pages. Here `W` has 784 rows of 1 kB. Guess which
-# way it goes, before you see it below.
+# Packing pays when a strip is used often enough for its copy, and when the matrix is so large or its rows so
+# unluckily long that walking across them leaves the caches and the table of pages. Here `W` has 784 rows of 1 kB.
+# Guess which way it goes, before you see it below.
 #
-# minidl's own `dense` is these ideas, with a tile for every edge, the bias loaded into the registers at the beginning,
-# and weights packed only where they are used again and again (`minidl/engines/numba_engine/gemm.py`, some 300 lines).
+# minidl's own `dense` is these ideas, with a tile for every edge, the bias loaded into the registers at the
+# beginning, and weights packed only where they are used again and again (`minidl/engines/numba_engine/gemm.py`, some
+# 300 lines).
 #
 # ## Error
 #
-# Every version adds the same products, in another order, and rounds on its way. The yardstick is the size of the terms
-# that are added up, so the error is given as
+# Every version adds the same products, in another order, and rounds on its way. The yardstick is the size of the
+# terms that are added up, so the error is given as
 #
 # $$\frac{1}{k}\;\max\frac{|\hat C - C|}{u\,|A||B|},\qquad u = 2^{-24},$$
 #
-# with $k$ the inner dimension. A sum in any order whatever stays below 1 in this unit (Higham, *Accuracy and Stability
-# of Numerical Algorithms*, 2002, section 3.5, up to terms of $u^2$); in practice rounding errors have either sign, and
-# the sum of $k$ of them grows like $\sqrt k$.
+# with $k$ the inner dimension. A sum in any order whatever stays below 1 in this unit (Higham, *Accuracy and
+# Stability of Numerical Algorithms*, 2002, section 3.5, up to terms of $u^2$); in practice rounding errors have
+# either sign, and the sum of $k$ of them grows like $\sqrt k$.
 #
 # > **What would you expect?** Which version is the most exact: one long sum for each output, or many short ones?
 
@@ -171,10 +173,11 @@ same = [name for name in results if np.array_equal(results[name], results["njit"
 print("the same bits:", ", ".join(same))
 
 # %% [markdown]
-# All are far below 1: no version pays for its speed with digits. (`three Python loops` saw one row only, since it is so
-# slow.) And where several bars are equal, the results are equal to the bit: from `njit` on each version begins with the
-# bias and adds the products in the order of $k$; loops, tiles, packing and threads change *which sum is worked on next*,
-# never the sum. BLAS goes through $k$ in pieces and adds up the pieces: shorter sums, a slightly smaller error.
+# All are far below 1: no version pays for its speed with digits. (`three Python loops` saw one row only, since it is
+# so slow.) And where several bars are equal, the results are equal to the bit: from `njit` on each version begins
+# with the bias and adds the products in the order of $k$; loops, tiles, packing and threads change *which sum is
+# worked on next*, never the sum. BLAS goes through $k$ in pieces and adds up the pieces: shorter sums, a slightly
+# smaller error.
 #
 # ## Time against the ceiling
 #
@@ -201,17 +204,18 @@ for step in climb.steps:
         print(f"{step.name} {step.remark}")
 
 # %% [markdown]
-# Read the picture from above. Compiling removes the objects; the exchange of two loops gives vectors; and the step that
-# matters most after that is the one that no compiler makes by itself: sums that stay in registers. What textbooks
-# stress, the tiles for the cache, may bring nothing at this size, since all of `W` lies in the second cache already and
-# reading it was never the bottleneck. **Find out what a loop waits for, then remove that.**
+# Read the picture from above. Compiling removes the objects; the exchange of two loops gives vectors; and the step
+# that matters most after that is the one that no compiler makes by itself: sums that stay in registers. What
+# textbooks stress, the tiles for the cache, may bring nothing at this size, since all of `W` lies in the second cache
+# already and reading it was never the bottleneck. **Find out what a loop waits for, then remove that.**
 #
-# The row `threads` depends on what else your machine is doing: two cores give twice the speed only where both are free.
+# The row `threads` depends on what else your machine is doing: two cores give twice the speed only where both are
+# free.
 #
 # ### Beside the vendors' libraries
 #
-# NumPy hands `x @ W` to BLAS, PyTorch to MKL or oneDNN: decades of work by specialists, partly in assembly. All on one
-# core, so that it is the kernels that are compared.
+# NumPy hands `x @ W` to BLAS, PyTorch to MKL or oneDNN: decades of work by specialists, partly in assembly. All on
+# one core, so that it is the kernels that are compared.
 
 # %%
 rivals = {"NumPy (BLAS)": lambda: rungs.with_numpy(x, W, b, y), "Numba engine": lambda: rungs.engine(x, W, b, y)}
@@ -232,8 +236,8 @@ charts.times(compared, f"y = x W + b on one core: {ladder.describe(*inputs)}", f
 # ## How many rows does it take?
 #
 # The tile wants $R$ rows at least. And there is a second reason why few rows are slow: each row adds $2\,i\,o$
-# operations, but all of `W` has to come from somewhere even for a single row. Its intensity is then 2 operations for 4
-# bytes, and the cache that `W` lies in is the ceiling.
+# operations, but all of `W` has to come from somewhere even for a single row. Its intensity is then 2 operations for
+# 4 bytes, and the cache that `W` lies in is the ceiling.
 #
 # > **What would you expect?** At how many rows does the engine reach half of the peak?
 
@@ -265,8 +269,8 @@ assert last > 1.2 * first  # rows share what was loaded of W
 #
 # ## Exercises
 #
-# **1.** The three loops can be nested in six ways. Which of the other four would you expect to vectorise, and which is
-# the worst for the caches? Write the inner loop of the order $k, r, u$ with NumPy's slices (no compiler), check it
+# **1.** The three loops can be nested in six ways. Which of the other four would you expect to vectorise, and which
+# is the worst for the caches? Write the inner loop of the order $k, r, u$ with NumPy's slices (no compiler), check it
 # against `x @ W + b`, and say what it is called in linear algebra.
 #
 # <details><summary>Solution</summary>
@@ -298,14 +302,14 @@ assert last > 1.2 * first  # rows share what was loaded of W
 # assert best_tile(32) in ((6, 4), (9, 3), (5, 5))
 # ```
 #
-# The squarer, the better, as with the tiles of a cache: the area computes, the edges load. (Loads of `x` are of single
-# numbers that are spread over a vector, which many processors do for nothing along with the multiply-add; so engines
-# take somewhat higher tiles than square ones.)
+# The squarer, the better, as with the tiles of a cache: the area computes, the edges load. (Loads of `x` are of
+# single numbers that are spread over a vector, which many processors do for nothing along with the multiply-add; so
+# engines take somewhat higher tiles than square ones.)
 #
 # </details>
 #
-# **3.** How fast would a layer of 784 inputs and *one* unit be at best, with 256 rows? Compute its intensity, and hold
-# the engine against what the memory (or the cache that `x` fits into) allows.
+# **3.** How fast would a layer of 784 inputs and *one* unit be at best, with 256 rows? Compute its intensity, and
+# hold the engine against what the memory (or the cache that `x` fits into) allows.
 #
 # <details><summary>Solution</summary>
 #

@@ -88,7 +88,8 @@ for name, (t1, t0) in fits.items():
 name = "numpy predictor" if why_not("numba") else "numba predictor"
 t1, t0 = fits[name]
 n = np.array(sizes)
-charts.curves({f"{name}, measured": (n, n / np.array(seconds[name]) / 1e6), "the formula": (n, n / (t0 + n * t1) / 1e6)},
+rates = {f"{name}, measured": n / np.array(seconds[name]) / 1e6, "the formula": n / (t0 + n * t1) / 1e6}
+charts.curves({what: (n, rate) for what, rate in rates.items()},
               "Throughput", "rows in the call", "million rows a second", logx=True)  # fmt: skip
 
 # %%
@@ -100,8 +101,9 @@ assert taken[-1] > taken[0]                    # but latency never falls
 # %% [markdown]
 # ### Error
 #
-# Does a row's answer depend on who it travels with? In exact arithmetic no. In floating point a matrix product may add
-# in another order for a batch of another size, and the last bits differ: harmless, but who compares bits must know it.
+# Does a row's answer depend on who it travels with? In exact arithmetic no. In floating point a matrix product may
+# add in another order for a batch of another size, and the last bits differ: harmless, but who compares bits must
+# know it.
 
 # %%
 exact = readable.predictor("float64")(rows[:256])
@@ -110,11 +112,13 @@ for name in [name for name in ways if "predictor" in name]:
     together = ways[name](rows[:256])
     for n in (1, 4, 16, 64):
         apart = np.concatenate([ways[name](rows[start : start + n]) for start in range(0, 256, n)])
-        print(f"   {n:2} rows at a time: {np.count_nonzero(apart != together):3} of 256 answers differ in a bit or more")
+        different = np.count_nonzero(apart != together)
+        print(f"   {n:2} rows at a time: {different:3} of 256 answers differ in a bit or more")
         assert np.abs(apart - exact).max() < 1e-5
 
 # %% [markdown]
-# minidl's own kernels go through the inputs in one order whatever the batch, so their bits stay; a BLAS chooses by size.
+# minidl's own kernels go through the inputs in one order whatever the batch, so their bits stay; a BLAS chooses by
+# size.
 
 # %% [markdown]
 # ### A bound on the time
@@ -147,8 +151,8 @@ else:
 
     operations = 2 * (30 * 64 + 64 * 64 + 64)
     peak = ceilings.measure(seconds=2).peak("float32", "all")
-    print(f"{operations:,} operations a row; all cores do {peak:.0f} GFLOP/s at most: {operations / peak:.1f} ns a row. "
-          f"Measured: {1e9 * t1:.1f} ns.")  # fmt: skip
+    print(f"{operations:,} operations a row, and all cores do {peak:.0f} GFLOP/s at most: {operations / peak:.1f} ns")
+    print(f"Measured: {1e9 * t1:.1f} ns a row")
     print(f"The most rows a second above: {table.rows_per_second.max() * operations / 1e9 / peak:.0%} of the ceiling.")
     assert 1e9 * t1 > 0.5 * operations / peak
 
@@ -160,8 +164,8 @@ else:
 #
 # ### The formula
 #
-# A batch of $B$ rows gives an estimate $g_B$ of the gradient $g$ over all $N$ rows. Rows are drawn without putting them
-# back, and so the squared length of the estimate is on average
+# A batch of $B$ rows gives an estimate $g_B$ of the gradient $g$ over all $N$ rows. Rows are drawn without putting
+# them back, and so the squared length of the estimate is on average
 #
 # $$\mathbb{E}\,|g_B|^2 = |g|^2 + \frac{\operatorname{tr}\Sigma}{B}\cdot\frac{N - B}{N - 1},$$
 #
@@ -170,11 +174,12 @@ else:
 #
 # $$B_\text{noise} = \frac{\operatorname{tr}\Sigma}{|g|^2},$$
 #
-# the *gradient noise scale* (McCandlish, Kaplan, Amodei, "An empirical model of large-batch training", 2018). Much below
-# it a batch of twice the size has half the noise, and twice the step can be dared. Much above it there is no noise left
-# to reduce.
+# the *gradient noise scale* (McCandlish, Kaplan, Amodei, "An empirical model of large-batch training", 2018). Much
+# below it a batch of twice the size has half the noise, and twice the step can be dared. Much above it there is no
+# noise left to reduce.
 #
-# A step of plain SGD with learning rate 1 moves the weights by exactly $-g_B$: so that is how we get it out of minidl.
+# A step of plain SGD with learning rate 1 moves the weights by exactly $-g_B$: so that is how we get it out of
+# minidl.
 #
 # > **What would you expect?** Is the noise scale larger at the beginning of a training, or towards its end?
 
@@ -215,16 +220,16 @@ for found, formula in drawn.values():
     assert np.all(np.abs(found / formula - 1)[batches >= 16] < 0.3)
 
 # %% [markdown]
-# At the beginning all rows agree where to go, and some ten of them tell as much as all. Later each row pulls its own way
-# and the mean is small: large batches pay late in a training, not early. (So one raises the batch size, or lowers the
-# learning rate, as a training goes on: Smith, Kindermans, Ying and Le, 2018.)
+# At the beginning all rows agree where to go, and some ten of them tell as much as all. Later each row pulls its own
+# way and the mean is small: large batches pay late in a training, not early. (So one raises the batch size, or lowers
+# the learning rate, as a training goes on: Smith, Kindermans, Ying and Le, 2018.)
 #
 # ### How many epochs
 #
-# The experiment: train to a given loss with batches of different sizes. Three rules for the learning rate, all the same
-# at a batch of 2: it stays as it is; it grows *linearly* with the batch (Goyal and others, "Accurate, large minibatch
-# SGD", 2017), since $k$ small steps along nearly one gradient are one step $k$ times as long; it grows with the *square
-# root*, which keeps the noise of a step the same.
+# The experiment: train to a given loss with batches of different sizes. Three rules for the learning rate, all the
+# same at a batch of 2: it stays as it is; it grows *linearly* with the batch (Goyal and others, "Accurate, large
+# minibatch SGD", 2017), since $k$ small steps along nearly one gradient are one step $k$ times as long; it grows with
+# the *square root*, which keeps the noise of a step the same.
 #
 # > **What would you expect?** With batches of 64 in place of 4: how many times as many epochs does each rule need?
 
@@ -247,8 +252,9 @@ for rule, found in needed.items():
     with warnings.catch_warnings(action="ignore"):  # minidl warns of trainings that diverge, and some are to
         found += [np.median([epochs_to_goal(rule, B, seed) for seed in range(3)]) for B in batches]
 names = {"fixed": "fixed: 0.02", "linear": "grows as B", "root": "grows as the root of B"}
-charts.curves({names[rule]: (batches, found) for rule, found in needed.items()}, f"Epochs until the loss is below {GOAL}",
-              "rows in a batch", "epochs, median of 3 trainings", logx=True, logy=True)  # fmt: skip
+charts.curves({names[rule]: (batches, found) for rule, found in needed.items()},
+              f"Epochs until the loss is below {GOAL}", "rows in a batch", "epochs, median of 3 trainings",
+              logx=True, logy=True)  # fmt: skip
 
 # %%
 at = {rule: dict(zip(batches, found, strict=True)) for rule, found in needed.items()}
@@ -260,11 +266,12 @@ assert np.isnan(at["linear"][N])  # too far
 
 # %% [markdown]
 # With a fixed learning rate what counts is the number of *steps*: sixteen times the batch, nearly sixteen times the
-# epochs, so nothing is won by computing them faster. With the linear rule the number of *epochs* stays the same over a
-# long stretch: there a larger batch is free. Then it breaks, suddenly: where a curve ends, some of the three trainings
-# did not come there within 300 epochs. The steps have become longer than the valley is wide. (No rule is a law. Shallue
-# and others, "Measuring the effects of data parallelism on neural network training", 2019, found the stretch and its end
-# with every network and data set that they tried, and no rule that tells beforehand how long it is.)
+# epochs, so nothing is won by computing them faster. With the linear rule the number of *epochs* stays the same over
+# a long stretch: there a larger batch is free. Then it breaks, suddenly: where a curve ends, some of the three
+# trainings did not come there within 300 epochs. The steps have become longer than the valley is wide. (No rule is a
+# law. Shallue and others, "Measuring the effects of data parallelism on neural network training", 2019, found the
+# stretch and its end with every network and data set that they tried, and no rule that tells beforehand how long it
+# is.)
 #
 # ### The time to a good model
 #
@@ -298,15 +305,16 @@ assert epoch[batches.index(64)] < epoch[0]
 # - With a *fixed* learning rate small batches win, although their epochs take longest.
 # - With the rate scaled, the best batch is as large as still converges, and somewhat less to be safe: near the edge a
 #   training can fail.
-# - 32 to 128 is where most people start, and rightly: epochs are already nearly as fast as they get, and the edge is far.
-# - What we measured is the loss on the *training* rows. Whether large batches generalise worse is much disputed (Keskar
-#   and others, 2017, and against it Shallue and others, 2019); the 142 rows held back here cannot tell.
+# - 32 to 128 is where most people start, and rightly: epochs are already nearly as fast as they get, and the edge is
+#   far.
+# - What we measured is the loss on the *training* rows. Whether large batches generalise worse is much disputed
+#   (Keskar and others, 2017, and against it Shallue and others, 2019); the 142 rows held back here cannot tell.
 #
 # ## Exercises
 #
-# **1.** Rows come one by one, $\lambda$ of them a second, and are collected until there are $n$. The first of them then
-# waits $(n - 1)/\lambda$ before its call even begins. With $t_0$ and $t_1$ from above and $\lambda = 0.8/t_1$: can you
-# serve them one by one? What is the smallest $n$ with which the queue does not grow?
+# **1.** Rows come one by one, $\lambda$ of them a second, and are collected until there are $n$. The first of them
+# then waits $(n - 1)/\lambda$ before its call even begins. With $t_0$ and $t_1$ from above and $\lambda = 0.8/t_1$:
+# can you serve them one by one? What is the smallest $n$ with which the queue does not grow?
 #
 # <details><summary>Solution</summary>
 #
@@ -321,8 +329,8 @@ assert epoch[batches.index(64)] < epoch[0]
 # print(f"{smallest} rows; the first of them has its answer after {1e6 * wait:.0f} us")
 # ```
 #
-# One by one does not do: a call answers $1/(t_0 + t_1)$ a second. From $n > 4\,n_{1/2}$ on it does, and everybody waits
-# for it: a batch buys throughput with latency.
+# One by one does not do: a call answers $1/(t_0 + t_1)$ a second. From $n > 4\,n_{1/2}$ on it does, and everybody
+# waits for it: a batch buys throughput with latency.
 #
 # </details>
 #

@@ -50,6 +50,14 @@ def with_numba(*inputs):
     return get_engine("numba"), *inputs
 
 
+def batch_by_batch(trainer, order, batch_size):
+    """A compiled call for each batch."""
+    for first in range(0, len(order), batch_size):
+        trainer.run(order[None], first, min(first + batch_size, len(order)))
+    trainer.pull()
+    return trainer.program.theta.copy()
+
+
 def trained(trainer, order):
     trainer.run(order[None], 0, len(order))
     trainer.pull()
@@ -60,6 +68,10 @@ def on_one_thread(program, start, X, y, order, batch_size):
     trainer = get_engine("numba").trainer(program, X, y, None, batch_size)
     trainer.threads = 1
     return trainer, order
+
+
+def each_batch_on_one_thread(program, start, X, y, order, batch_size):
+    return *on_one_thread(program, start, X, y, order, batch_size), batch_size
 
 
 def on_all(program, start, X, y, order, batch_size):
@@ -114,7 +126,9 @@ RUNGS = (
          one_by_one, prepare=with_numpy, cores=ALL),
     Rung("njit operations", "The same calls in the same order, now of the Numba engine: Python is still in between.",
          one_by_one, prepare=with_numba),
-    Rung("one njit run", "All batches in one compiled call: nothing is allocated, and Python is out of the way.",
+    Rung("njit steps", "A whole step in one compiled call, into arrays made once: Python comes in once a batch.",
+         batch_by_batch, prepare=each_batch_on_one_thread),
+    Rung("one njit run", "All batches in one compiled call: Python is out of the way.",
          trained, prepare=on_one_thread),
     Rung("threads", "The same run on as many threads as the engine finds worth it for a batch of this size.",
          trained, prepare=on_all, cores=ALL),
