@@ -143,8 +143,8 @@ for engine in ("numpy", "numba"):
 apart = np.abs(curves["numba"] / curves["numpy"] - 1).max()
 print(f"the losses of 30 epochs differ by {apart:.1e} of themselves at most")
 assert apart < 1e-2
-charts.curves({name: (range(1, 31), losses) for name, losses in curves.items()}, "The same training twice", "epoch",
-              "loss")  # fmt: skip
+lines = {name: (range(1, 31), losses) for name, losses in curves.items()}
+charts.curves(lines, "The same training twice", "epoch", "loss")
 
 # %% [markdown]
 # ## Time against the ceiling
@@ -164,7 +164,7 @@ floor = work.operations / peak / 1e9
 for name, step in taken.items():
     if step.cores == "one" or name == "NumPy operations":
         rest = 1 - floor / step.seconds
-        print(f"{name:18} {1e6 * step.seconds / steps:6.1f} us a step, {rest:.0%} of it something else than arithmetic")
+        print(f"{name:18} {1e6 * step.seconds / steps:6.1f} us a step, {rest:.0%} of it no arithmetic")
 assert taken["one njit run"].over_first.value > 2
 assert taken["one njit run"].seconds < taken["njit operations"].seconds
 
@@ -175,7 +175,8 @@ assert taken["one njit run"].seconds < taken["njit operations"].seconds
 # the time, and the network could be larger for nothing. Where it climbs along the floor, arithmetic has taken over.
 
 # %%
-widths, ways = (1, 4, 16, 64, 128, 256, 512), ("NumPy operations", "njit operations", "njit steps", "one njit run")
+widths = 1, 4, 16, 64, 128, 256, 512
+ways = "NumPy operations", "njit operations", "njit steps", "one njit run"
 per_step = {name: [] for name in ways}
 lowest = []
 for w in widths:
@@ -187,7 +188,8 @@ for w in widths:
     for name in ways:
         per_step[name].append(1e6 * timed[name].median / 8)
     lowest.append(1e6 * ladder.work(*given).operations / 8 / peak / 1e9)
-lines = {name: (widths, values) for name, values in per_step.items()} | {"floor: the peak of a core": (widths, lowest)}
+per_step["floor: the peak of a core"] = lowest
+lines = {name: (widths, values) for name, values in per_step.items()}
 charts.curves(lines, "A training step by the width of the network, batch 32, one core", "units of each layer",
               "us a step", logx=True, logy=True)  # fmt: skip
 
@@ -231,7 +233,8 @@ else:
     assert seconds[rivals.LABELS["numpy"]] > 1.5 * seconds[rivals.LABELS["minidl"]]
 
 # %%
-charts.times(seconds, f"An epoch of {case.name}, each rival in its best form", per="an epoch") if seconds else None
+title = "An epoch of 30-64-64-1, each rival in its best form"
+charts.times(seconds, title, per="an epoch") if seconds else None
 
 # %% [markdown]
 # And the record that comes with minidl, for all rivals and four sizes of network (`python -m perf training` makes it
