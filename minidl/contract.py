@@ -184,8 +184,10 @@ OPERATIONS = {
         Operation("dense_int8", "int8", "(q, W, out=None)", "q (n, i) uint8, W (i, o) int8 -> (n, o) int32",
                   "dense_int8", "steps", 0),
         Operation("requantize", "int8", "(s, offset, multiplier, zero, low, out=None)",
-                  "s (n, o), offset (o,) int32, multiplier (o,) float32 -> (n, o) uint8", "requantize", "steps", 1),
+                  "s (n, o) int32, offset (o,) int32, multiplier (o,) float32 -> (n, o) uint8",
+                  "requantize", "steps", 1),
         Operation("dequantize", "int8", "(s, offset, factor, out=None)",
-                  "s (n, o), offset (o,) int32, factor (o,) float32 -> (n, o) float32", "dequantize", "relative", 2),
+                  "s (n, o) int32, offset (o,) int32, factor (o,) float32 -> (n, o) float32",
+                  "dequantize", "relative", 2),
     )
 }

@@ -87,8 +87,7 @@ def test_every_operation_is_explained_and_measured(name):
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_the_source_shown_is_the_one_that_runs(name):
     for engine in ("numpy", "numba"):
-        function = getattr(get_engine(engine), name)
-        function = getattr(function, "py_func", function)
+        function = inspect.unwrap(getattr(get_engine(engine), name))
         lines, first = inspect.getsourcelines(function)
         piece = source.read(engine, OPERATIONS[name])[0]
         assert piece.text == "".join(lines).rstrip("\n")

@@ -11,6 +11,7 @@ import numpy as np
 
 from minidl.checks import did_you_mean, shown
 from minidl.contract import OPERATIONS
+from minidl.engines.arguments import checked
 
 ENGINES = ("numpy", "numba", "cupy")
 
@@ -38,7 +39,7 @@ class Engine:
             module = importlib.import_module(f"{package}.{operation.module}")
             function = getattr(module, operation.name)
             function.__doc__ = operation.text(name)  # said once, in the contract
-            setattr(self, operation.name, function)
+            setattr(self, operation.name, checked(function, operation))
         self.trainer = importlib.import_module(f"{package}.train").Trainer
         infer = importlib.import_module(f"{package}.infer")
         self.predict, self.evaluate = infer.predict, infer.evaluate
