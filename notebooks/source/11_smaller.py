@@ -305,8 +305,9 @@ assert payoff.of("sparse", 64)[0].speedup.value < 1.2  # a sparse one without ze
 
 # %% [markdown]
 # There it is. Fewer *units* pay at once, as they make smaller dense products, for which all of chapter 05 holds.
-# Fewer *weights* pay only where nearly all are gone. "Two of four" zeros, which GPUs have an instruction for, bring
-# nothing on a CPU. Sparsity is often quoted in per cent of zeros; ask for milliseconds.
+# Fewer *weights* pay only where most are gone, and with a single row where nearly all are. "Two of four" zeros, which
+# GPUs have an instruction for, bring nothing on a CPU. Sparsity is often quoted in per cent of zeros; ask for
+# milliseconds.
 #
 # ## All together
 #
