@@ -26,6 +26,7 @@ STYLE = """
 .minidl .columns .box { border-top-width: 3px; }
 .minidl .columns h3 { margin: 0; }
 .minidl pre { margin: 8px 0 0; padding: 0; overflow-x: auto; white-space: pre-wrap; background: none; border: 0;
+  word-break: normal;
   color: inherit; font: 0.8rem/1.45 ui-monospace, "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 .minidl code { background: none; color: inherit; padding: 0; font-family: ui-monospace, "Cascadia Mono", Menlo,
   Consolas, "DejaVu Sans Mono", monospace; }

@@ -102,3 +102,29 @@ def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> N
 def bare(axes: Axes, across: tuple[float, float], up: tuple[float, float]) -> None:
     axes.set(xlim=across, ylim=up)
     axes.set_axis_off()
+
+
+def of_gpu() -> Picture:
+    """Grid, blocks, warps and lanes, each with the memory that it shares and how its threads wait for each other."""
+    rows = (
+        ("a grid: all blocks", 12, "large memory", "all blocks", "the end of a launch", LIGHT.engines["cupy"]),
+        ("a block: some warps", 8, "shared memory", "the block's threads", "__syncthreads()", LEFT),
+        ("a warp: 32 lanes", 32, "each other's registers", "the warp's lanes", "they step together", TOP),
+        ("a lane, or thread", 1, "registers", "itself", "", HELD),
+    )
+    with theme(LIGHT):
+        figure = Picture(figsize=(11.2, 3.4), dpi=110, layout="constrained")
+        axes = figure.add_subplot()
+        for place, head in ((0, ""), (11.2, "memory"), (15.2, "seen by"), (19.6, "who waits")):
+            axes.text(place, 4.35, head, fontsize=9.5, fontweight="bold", va="bottom")
+        for line, (name, count, memory, seen, wait, colour) in enumerate(rows):
+            below = 3.3 - line
+            axes.text(0, below + 0.35, name, va="center", fontsize=10)
+            wide = 6.2 / max(count, 8)
+            for number in range(count):
+                box(axes, 4.4 + number * wide, below, wide * 0.82, 0.7, colour)
+            for left, words in ((11.2, memory), (15.2, seen), (19.6, wait)):
+                axes.text(left, below + 0.35, words, va="center", fontsize=9.5,
+                          family="monospace" if "()" in words else None)  # fmt: skip
+        bare(axes, (-0.2, 24), (0, 5))
+    return figure
