@@ -218,7 +218,7 @@ for step in climb.steps:
 # one core, so that it is the kernels that are compared.
 
 # %%
-rivals = {"NumPy (BLAS)": lambda: rungs.with_numpy(x, W, b, y), "Numba engine": lambda: rungs.engine(x, W, b, y)}
+rivals = {"NumPy (BLAS)": lambda: rungs.with_numpy(x, W, b, y)}
 try:
     import torch
 
@@ -228,6 +228,7 @@ try:
     print(f"PyTorch {torch.__version__}")
 except ImportError:
     print("PyTorch is not installed here; with it this chart has one bar more (pip install torch)")
+rivals["Numba engine"] = lambda: rungs.engine(x, W, b, y)
 with threadpool_limits(1):
     compared = timing.compare(rivals, validate=timing.close(1e-5), budget_seconds=1.5)
 charts.times(compared, f"y = x W + b on one core: {ladder.describe(*inputs)}", floor=floor, floor_name="the peak")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -43,11 +44,17 @@ def one_by_one(engine, program, start, X, y, order, batch_size):
 
 
 def with_numpy(*inputs):
-    return get_engine("numpy"), *inputs
+    return bare("numpy"), *inputs
 
 
 def with_numba(*inputs):
-    return get_engine("numba"), *inputs
+    return bare("numba"), *inputs
+
+
+def bare(name):
+    """The engine's operations without the look at their arguments, which later rungs do not pay for either."""
+    engine = get_engine(name)
+    return SimpleNamespace(**{operation: getattr(engine, operation).__wrapped__ for operation in c.OPERATIONS})
 
 
 def batch_by_batch(trainer, order, batch_size):
