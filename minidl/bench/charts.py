@@ -18,6 +18,7 @@ from minidl.plots import LIGHT, Picture, theme
 LOOKS = {
     "numpy": (LIGHT.engines["numpy"], "s", "-", ""),
     "numba": (LIGHT.engines["numba"], "o", "-", "//"),
+    "minidl": (LIGHT.engines["numba"], "o", "-", "//"),
     "cupy": (LIGHT.engines["cupy"], "^", "-", "xx"),
     "pytorch": ("#c2185b", "D", "--", ".."),
     "jax": ("#7b3fb5", "P", "--", "++"),
@@ -82,6 +83,38 @@ def draw_times(axes: Axes, found: Comparison | Mapping[str, float], title: str, 
 def seconds_of(found: Comparison | Mapping[str, float]) -> dict[str, float]:
     """Seconds by name: the medians, where there are samples."""
     return {name: timing.median for name, timing in getattr(found, "timings", {}).items()} or dict(found)
+
+
+def bars(
+    values: Mapping[str, float], title: str, xlabel: str, *, limit: float | None = None, limit_name: str = "the bound",
+    log: bool = False,
+) -> Picture:  # fmt: skip
+    """A bar for each name, from 0 or on a logarithmic axis, which the label then says, with its value behind it.
+
+    limit: drawn as a line across.
+    """
+    with theme(LIGHT):
+        figure = Picture(figsize=(8.4, 1.3 + 0.44 * len(values)), dpi=110, layout="constrained")
+        axes = figure.add_subplot()
+        for place, (name, value) in enumerate(values.items()):
+            colour, _, _, hatch = look(name)  # what is no engine and no rival is all of one colour
+            axes.barh(place, value, height=0.62, color=colour, hatch=hatch, edgecolor="white", lw=0)
+            axes.annotate(short(value), (value, place), xytext=(6, 0), textcoords="offset points", va="center")
+        if limit is not None:
+            axes.axvline(limit, color=LIGHT.ink, lw=1.5, ls="--", label=f"{limit_name}: {short(limit)}")
+            figure.legend(loc="outside upper right")
+        if log:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(FuncFormatter(short))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        low, high = axes.get_xlim()
+        axes.set_xlim(low if log else 0, high * (high / low) ** 0.15 if log else high * 1.15)
+        axes.set_yticks(range(len(values)), list(values))
+        axes.set_ylim(len(values) - 0.4, -0.6)
+        axes.grid(axis="y", visible=False)
+        axes.set_title(title)
+        axes.set_xlabel(xlabel + (" (logarithmic axis)" if log else ""))
+    return figure
 
 
 def curves(

@@ -62,10 +62,12 @@ def front(found: Pareto, figure: Picture) -> None:
     axes.plot("median_ms", metric, "o", data=table[~best], ms=8, color=QUIET, mfc=LIGHT.paper)
     axes.plot("median_ms", metric, "o-", data=table[best].sort_values("median_ms"), ms=8, lw=1.4, color=MAIN)
     down = larger_is_better(metric)  # labels keep out of the way of the front, which goes up to the right
-    for one in table.itertuples():
+    ordered = table.sort_values("median_ms")
+    for place, one in enumerate(ordered.itertuples()):
         name = f"{one.model}\n{in_bytes(int(one.nbytes))}" if one.nbytes > 0 else one.model
-        axes.annotate(name, (one.median_ms, one[2]), xytext=(8, -5 if down else 5), fontsize=8.5,
-                      va="top" if down else "bottom", textcoords="offset points")  # fmt: skip
+        below = down != (place % 2 == 1 and one[2] == ordered[metric].iloc[place - 1])  # and of an equal one beside
+        axes.annotate(name, (one.median_ms, one[2]), xytext=(8, -5 if below else 5), fontsize=8.5,
+                      va="top" if below else "bottom", textcoords="offset points")  # fmt: skip
     axes.margins(x=0.25, y=0.2)
     axes.set(xscale="log", ylabel=said(metric), title="The Pareto front: full points")
     axes.set_xlabel(f"median time of a batch of {found.rows:,} in ms (logarithmic axis); bars: quartiles")
