@@ -12,7 +12,7 @@ from minidl.callbacks import Callback, CallbackList
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # X (n, i), y (n, o) and sample_weight (n,) or None
 
 
-def calls(model, callbacks: list[Callback], verbose: int, rows: int, batch_size: int) -> CallbackList:
+def callback_list(model, callbacks: list[Callback], verbose: int, rows: int, batch_size: int) -> CallbackList:
     """The callbacks of one ``evaluate`` or ``predict``."""
     return CallbackList(callbacks, model, {"verbose": verbose, "epochs": 1, "steps": math.ceil(rows / batch_size)})
 

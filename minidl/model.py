@@ -12,6 +12,7 @@ import numpy as np
 from minidl import aligned, checks, evaluation, losses, optimizers, seeds, training
 from minidl import callbacks as callbacks_
 from minidl import contract as c
+from minidl import metrics as metrics_
 from minidl.data.schema import Schema, arrange, schema_of
 from minidl.data.tables import Table, y_of
 from minidl.engines import Engine, get_engine, why_not
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from minidl.inference.predictor import Predictor
 
 PRECISIONS = ("highest", "high", "medium")
+
+# What has an underscore behind its name, as ``callbacks_``, is a module whose name Keras gives an argument.
 
 
 class Sequential:
@@ -52,6 +55,7 @@ class Sequential:
         self._dtype: np.dtype = np.dtype(np.float32)
         self._matmul_precision = "highest"
         self._optimizer: optimizers.Optimizer | None = None
+        self._loss: losses.Loss | None = None
         self._metrics: list[Metric] = []
         if not isinstance(layers, list | tuple | None):
             raise TypeError(f"layers must be a list of layers, not {checks.shown(layers)}")
@@ -94,7 +98,7 @@ class Sequential:
     @property
     def loss(self) -> losses.Loss | None:
         """The loss that ``compile`` was given."""
-        return self._loss if self._optimizer is not None else None
+        return self._loss
 
     @property
     def optimizer(self) -> optimizers.Optimizer | None:
@@ -167,8 +171,6 @@ class Sequential:
         Weights stay; what an optimizer remembered is forgotten; changes of ``layer.trainable`` take effect. Raises
         ValueError for unknown names, RuntimeError for an engine that cannot run here; the model is then as before.
         """
-        from minidl import metrics as metrics_  # the argument has the module's name
-
         optimizer, loss, given = optimizers.get(optimizer), losses.get(loss), metrics_.check(metrics)
         precision = checks.one_of(matmul_precision, "matmul_precision", PRECISIONS)
         real, running = checks.float_type(dtype), choose_engine(engine)
@@ -312,7 +314,7 @@ class Sequential:
         data, _ = self._split(X, y, sample_weight)
         if not self.built:
             self._build(X.shape[1])
-        with evaluation.calls(self, callbacks, verbose, len(X), batch_size) as calls:
+        with evaluation.callback_list(self, callbacks, verbose, len(X), batch_size) as calls:
             sums = evaluation.evaluate(self, data, batch_size, calls)
         return callbacks_.by_name(self._logs(sums)) if return_dict else self._as_list(sums)
 
@@ -333,7 +335,7 @@ class Sequential:
         X = self._features(x)
         if not callbacks:
             return self._forward(X)
-        with evaluation.calls(self, callbacks, verbose, len(X), batch_size) as calls:
+        with evaluation.callback_list(self, callbacks, verbose, len(X), batch_size) as calls:
             return evaluation.predict(self, X, batch_size, calls)
 
     def __call__(self, x: object) -> np.ndarray:
