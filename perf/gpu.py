@@ -1,6 +1,7 @@
 """A GPU, in under 8 minutes: its ceilings, its tests, its accuracy, and minidl beside PyTorch and JAX, in turns.
 
-Everything goes to perf/results/gpu-NAME.json and .png, NAME being the GPU's. With ``--device cpu`` all of it is run on
+Everything goes to perf/results/gpu-NAME.json and .png, NAME being the GPU's; and what is to be chosen between recorded
+steps and the persistent kernel, to the engine's measured.json. With ``--device cpu`` all of it is run on
 the CPU's stand-in for a GPU, on tiny networks, to see that it runs: those are no figures of a GPU, and are kept nowhere
 but where ``--out`` says.
 """
@@ -15,7 +16,7 @@ import time
 from pathlib import Path
 
 from minidl import files
-from perf import gpu_cases, gpu_ceilings, gpu_checks, gpu_contest, gpu_picture, results_file
+from perf import gpu_cases, gpu_ceilings, gpu_checks, gpu_choice, gpu_contest, gpu_picture, results_file
 from perf.contest import duration
 from perf.rivals import gpu_minidl
 
@@ -59,6 +60,11 @@ def main(device: str, seconds: float, out: Path | None) -> None:
     for name, error in content["loss_curves"].items():
         print(f"loss curve, {name}: within {error:.1e} of the NumPy engine's", flush=True)
     content["cases"] = cases_of(device, seconds, deadline, content["ceilings"]["copy"])
+    content["choice"] = gpu_choice.measure(device)
+    for parameters, rows in content["choice"]:
+        print(f"{parameters:,} parameters: one launch for many steps is faster up to a batch of {rows:,} rows")
+    if device == "gpu":
+        gpu_choice.keep(content["gpu"]["name"], content["choice"])
     write(content, out)
     if device == "cpu":
         print(NO_GPU)
@@ -93,7 +99,7 @@ def cases_of(device: str, seconds: float, deadline: float, bandwidth: float) -> 
 def facts(device: str) -> dict:
     """The GPU's name and what decides its speed; of the CPU's stand-in the name alone."""
     if device == "cpu":
-        return {"name": "none: the CPU stands in"}
+        return {"name": gpu_minidl.device_of(device).name}
     import cupy
 
     properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)

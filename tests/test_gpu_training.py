@@ -11,7 +11,7 @@ import pytest
 
 import minidl
 from minidl import contract as c
-from minidl.engines.cupy_engine import chosen, kernels, persistent, streamed
+from minidl.engines.cupy_engine import chosen, kernels, measured, persistent, streamed
 from minidl.engines.cupy_engine.captured import CapturedForward, CapturedTrainer
 from minidl.engines.cupy_engine.launches import Network
 from minidl.engines.numpy_engine import infer, train
@@ -311,6 +311,25 @@ def test_rows_that_nobody_waits_for_are_missing(fault, monkeypatch):
     forward.predict(X, out)
     wanted = infer.predict(program, X)
     assert np.allclose(out, wanted, rtol=1e-5, atol=1e-6) != fault
+
+
+def test_the_way_is_chosen_by_what_was_measured(monkeypatch):
+    device = gpu_devices.device()
+    monkeypatch.setattr(measured, "table", lambda: {"A": [[1_000, 64], [100_000, 0]], device.name: [[400, 8]]})
+    chosen_rows = [measured.most_rows("A", size) for size in (10, 9_000, 11_000, 10**7)]
+    assert chosen_rows == [64, 64, 0, 0]
+    assert measured.most_rows("not measured", 1_000) == measured.ROWS
+    for batch_size in (8, 9):
+        trainer = CapturedTrainer(
+            program_of(everything()), X, TARGETS["binary_crossentropy"], None, batch_size, device=device
+        )  # fmt: skip
+        assert trainer.in_one_launch == (batch_size == 8)
+
+
+def test_the_shipped_table_names_gpus_and_networks():
+    for name, points in measured.table().items():
+        assert "none" not in name
+        assert all(parameters > 0 and rows >= 0 for parameters, rows in points)
 
 
 def test_what_the_persistent_kernel_takes():
