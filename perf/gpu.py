@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from minidl import files
-from perf import gpu_cases, gpu_ceilings, gpu_checks, gpu_choice, gpu_contest, gpu_picture, results_file
+from perf import gpu_cases, gpu_ceilings, gpu_checks, gpu_choice, gpu_contest, gpu_picture, gpu_profile, results_file
 from perf.contest import duration
 from perf.rivals import gpu_minidl
 
@@ -93,6 +93,10 @@ def cases_of(device: str, seconds: float, deadline: float, bandwidth: float) -> 
                 met = {True: "met", False: "MISSED", None: "not known"}[outcome["met"]]
                 print(f"  goal: {outcome['wanted']:g} {wish}: {value}, {met}", flush=True)
             found[name] = ended | {"network": case.name, "precision": case.precision, "goal": judged}
+            if trains:
+                found[name]["profile"] = launches = gpu_profile.profile(case, device)
+                for kernel, spent in sorted(launches, key=lambda launch: -launch[1])[:4]:
+                    print(f"  a recorded step's longest launches: {kernel:24} {duration(spent)}", flush=True)
     return found
 
 

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 TESTS = ["tests/test_gpu_kernels.py", "tests/test_gpu_training.py", "tests/test_cupy.py"]
 TOOLS = ("memcheck", "racecheck", "synccheck")
 SECONDS, TOOL_SECONDS = 120, 40  # that the tests, and that each tool may take
-PRECISIONS = {"float32": k.FLOAT32, "TF32": k.TF32, "three TF32": k.THREE_TF32}
+PRECISIONS = {"float32": k.FLOAT32, "TF32": k.TF32, "three TF32": k.THREE_TF32, "bfloat16": k.BFLOAT16}
 SHAPES = ((512, 784, 256), (64, 4096, 64))  # rows, inputs, units
 SMALL_SHAPES = ((40, 100, 36),)
 UNIT = 2.0**-24  # the rounding unit of float32
@@ -101,7 +101,7 @@ def loss_curves(device: str) -> dict[str, float]:
     from minidl.engines.numpy_engine import train
 
     found, small = {}, device == "cpu"
-    for precision in ("highest", "high"):
+    for precision in ("highest", "high", "medium"):
         case = gpu_cases.GpuCase(
             12 if small else 784, (16, 8) if small else (256, 128), "relu", 64 if small else 4_096,
             batch_size=16 if small else 128, epochs=3, precision=precision,
@@ -122,7 +122,7 @@ def loss_curves(device: str) -> dict[str, float]:
 
 def main(device: str) -> None:
     case = gpu_cases.GpuCase(37, (40, 16), "relu", 70, batch_size=35, epochs=2)
-    for precision in ("highest", "high"):
+    for precision in ("highest", "high", "medium"):
         case = dataclasses.replace(case, precision=precision)
         given = case, cases.weights(case), *cases.data(case)
         for way in ("recorded", "in one launch"):

@@ -51,6 +51,8 @@ def test_everything_runs_where_the_cpu_stands_in(folder, one_test, capsys):
         assert ("minidl, in one launch" in case["entries"]) == (name in training)
         assert "minidl, readable" in case["left_out"]  # a rival that is missing is a line, too
         assert set(case["entries"]) | set(case["left_out"]) > {"minidl, readable", "minidl, recorded"}
+        launches = [kernel for kernel, seconds in case.get("profile", []) if seconds > 0]
+        assert (launches[:1], launches[-1:]) == ((["begin_batch"], ["update<3>"]) if name in training else ([], []))
         assert any(key.startswith("JAX") for key in case["entries"] | case["left_out"])
         assert any(key.startswith("PyTorch") for key in case["entries"] | case["left_out"])
         assert all(outcome["met"] is None for outcome in case["goal"].values())
