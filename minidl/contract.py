@@ -24,10 +24,24 @@ with ``first`` = 0 for a whole batch; a part of a batch that begins at its row f
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
-# --- the codes of a program's table: plain integers, so that one compiled function runs every model ---------------
+# --- what is chosen by a code, which is the place of its name: plain integers, so that one compiled function runs every
+#     model. Engines reach a function by its code, people by its name. ----------------------------------------------
 DENSE, ACTIVATION, DROPOUT, NORMALIZATION = range(4)
-LINEAR, SIGMOID, RELU, TANH, SOFTMAX = range(5)
+
+ACTIVATIONS = ("linear", "sigmoid", "relu", "tanh", "softmax")
+LINEAR, SIGMOID, RELU, TANH, SOFTMAX = range(len(ACTIVATIONS))
+
+LOSSES = (
+    "mean_squared_error",
+    "binary_crossentropy",
+    "binary_crossentropy_from_logits",
+    "categorical_crossentropy",
+    "categorical_crossentropy_from_logits",
+    "sparse_categorical_crossentropy",
+    "mean_absolute_error",
+)
 (
     MEAN_SQUARED_ERROR,
     BINARY_CROSSENTROPY,
@@ -36,21 +50,36 @@ LINEAR, SIGMOID, RELU, TANH, SOFTMAX = range(5)
     CATEGORICAL_CROSSENTROPY_FROM_LOGITS,
     SPARSE_CATEGORICAL_CROSSENTROPY,
     MEAN_ABSOLUTE_ERROR,
-) = range(7)
-SGD, MOMENTUM, NESTEROV, ADAM, ADAMW = range(5)
-BINARY_ACCURACY, CATEGORICAL_ACCURACY, ABSOLUTE_ERROR, SQUARED_ERROR, AUC = range(5)
+) = range(len(LOSSES))
 
-# --- columns of the table: one row per operation ------------------------------------------------------------------
-#   KIND    DENSE, ACTIVATION, DROPOUT or NORMALIZATION
-#   WHICH   an activation's code; a dropout's place among the dropouts
-#   INPUTS, OUTPUTS   widths
-#   FIRST, SECOND     offsets into the parameters: W and b of a dense layer, mean and variance of a normalization
-#   L1, L2 (in ``numbers``): a dense layer's penalties;  RATE (in ``numbers``): a dropout's rate
-KIND, WHICH, INPUTS, OUTPUTS, FIRST, SECOND = range(6)
-L1, L2, RATE = range(3)
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam", "adamw")
+SGD, MOMENTUM, NESTEROV, ADAM, ADAMW = range(len(OPTIMIZERS))
 
-# --- columns of an optimizer's numbers ----------------------------------------------------------------------------
-LEARNING_RATE, MOMENTUM_RATE, BETA_1, BETA_2, EPSILON, WEIGHT_DECAY = range(6)
+METRICS = ("binary_accuracy", "categorical_accuracy", "mean_absolute_error", "mean_squared_error", "auc_histograms")
+BINARY_ACCURACY, CATEGORICAL_ACCURACY, ABSOLUTE_ERROR, SQUARED_ERROR, AUC = range(len(METRICS))
+
+# --- an optimizer's numbers ---------------------------------------------------------------------------------------
+OPTIMIZER_NUMBERS = ("learning_rate", "momentum", "beta_1", "beta_2", "epsilon", "weight_decay")
+LEARNING_RATE, MOMENTUM_RATE, BETA_1, BETA_2, EPSILON, WEIGHT_DECAY = range(len(OPTIMIZER_NUMBERS))
+
+
+# --- a program's table and its numbers: one row for each operation ------------------------------------------------
+class Row(NamedTuple):
+    """One operation: the columns of ``table``, which are whole numbers, and behind them those of ``numbers``."""
+
+    kind: int  # DENSE, ACTIVATION, DROPOUT or NORMALIZATION
+    which: int  # an activation's code; a dropout's place among the dropouts
+    inputs: int
+    outputs: int
+    first: int = -1  # offsets into the parameters: of a dense layer's W and b, of a normalization's mean and variance
+    second: int = -1
+    l1: float = 0.0  # a dense layer's penalties
+    l2: float = 0.0
+    rate: float = 0.0  # a dropout's
+
+
+KIND, WHICH, INPUTS, OUTPUTS, FIRST, SECOND = range(6)  # the columns of ``table``
+L1, L2, RATE = range(3)  # the columns of ``numbers``
 
 # --- what a run over rows adds up, as float64 -----------------------------------------------------------------------
 #   sums[ROWS]      rows seen
@@ -63,7 +92,6 @@ AUC_BINS = 199  # Keras counts at 200 thresholds, which part the scores into 199
 PROBABILITY_FLOOR = 1e-7  # probabilities are clipped to [floor, 1 - floor] before a logarithm, as in Keras
 DEVIATION_FLOOR = 1e-7  # of a normalization, as in Keras
 SMALLEST_SCALE = 2.0**-126  # of a row in whole numbers: below float32's normal numbers its inverse may overflow
-
 
 UNITS = {"ulp": "ulp", "product": "u |A||B|", "relative": "u max|C|", "steps": "steps"}  # of an error, by its measure
 
@@ -134,7 +162,11 @@ def _penalty(name: str) -> list[Operation]:
     ]
 
 
-_DROPOUT = ("rate, seed, step, layer, first=0, out=None)", "(n, i) -> (n, i)", "dropout", "ulp", 1.5)
+def _dropout(name: str, given: str) -> Operation:
+    signature = f"({given}, rate, seed, step, layer, first=0, out=None)"
+    return Operation(name, "regularization", signature, f"{given} (n, i) -> (n, i)", "dropout", "ulp", 1.5)
+
+
 _ADAM = "learning_rate, beta_1, beta_2, epsilon"
 
 OPERATIONS = {
@@ -176,8 +208,8 @@ OPERATIONS = {
         _optimizer("adamw", "m, v, ", f"t, {_ADAM}, weight_decay"),
         *_penalty("l1"),
         *_penalty("l2"),
-        Operation("dropout", "regularization", f"(x, {_DROPOUT[0]}", f"x {_DROPOUT[1]}", *_DROPOUT[2:]),
-        Operation("dropout_backward", "regularization", f"(dy, {_DROPOUT[0]}", f"dy {_DROPOUT[1]}", *_DROPOUT[2:]),
+        _dropout("dropout", "x"),
+        _dropout("dropout_backward", "dy"),
         # What lies close to the middle between two steps may be rounded to either.
         Operation("quantize", "int8", "(x, scale, zero, out=None)", "x (n, i) float32 -> (n, i) uint8", "quantize",
                   "steps", 1),

@@ -1,34 +1,24 @@
 """The mathematics: every formula of minidl once, as a SymPy expression.
 
-Its LaTeX, its derivative and the oracle that the engines are tested against all come from the expression;
-nothing here is ever turned into a kernel. Numbers are exact (Rational), never floats.
-
-Index letters have one meaning throughout, and count from 1 as in print:
-``r`` rows of the batch (1..n), ``k`` inputs (1..i), ``u`` units or classes (1..o), ``s`` the same where a second
-one is summed over, ``j`` the one a derivative is taken by, ``q`` the entries of one weight tensor (1..K).
+Its LaTeX, its derivative and the oracle that the engines are tested against all come from the expression (formula.py
+says how); nothing here is ever turned into a kernel. Numbers are exact (Rational), never floats.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-
-import numpy as np
 import sympy as sp
 from sympy import Abs, IndexedBase, Max, Min, Piecewise, Rational, Sum, Symbol, exp, log, sqrt
 
-from minidl import oracle
+from minidl.formula import RANGE, Formula, K, i, j, k, n, o, q, r, s, u
 
-n, i, o, K = (Symbol(letter, integer=True, positive=True) for letter in "nioK")
-r, k, u, s, j, q = (Symbol(letter, integer=True, positive=True) for letter in "rkusjq")
-RANGE = {r: n, k: i, u: o, s: o, j: o, q: K}  # the last value of each index
+# --- the symbols ----------------------------------------------------------------------------------------------
 
 X, G = IndexedBase("X", shape=(n, i), real=True), IndexedBase("G", shape=(n, o), real=True)  # G is dL/dZ, from above
 W, b = IndexedBase("W", shape=(i, o), real=True), IndexedBase("b", shape=(o,), real=True)
 Z, Y, P = (IndexedBase(letter, shape=(n, o), real=True) for letter in "ZYP")  # logits, targets, predictions
 w = IndexedBase("w", shape=(K,), real=True)
 
-z, a, x = (Symbol(letter, real=True) for letter in "zax")
+z, a, x = (Symbol(letter, real=True) for letter in "zax")  # what an activation takes and gives; any number
 theta, g, v, m = (Symbol(name, real=True) for name in ("theta", "g", "v", "m"))
 theta_next, v_next, m_next = (Symbol(name, real=True) for name in ("thetaprime", "vprime", "mprime"))
 eta, mu, beta_1, beta_2, epsilon, lambda_ = sp.symbols("eta mu beta_1 beta_2 epsilon lambda", positive=True)
@@ -40,92 +30,12 @@ Q, S = IndexedBase("Q", shape=(n, i), real=True), IndexedBase("S", shape=(n, o),
 c, M, steps = (IndexedBase(letter, shape=(o,), real=True) for letter in ("c", "M", "Delta"))
 step, zero, least = Symbol("Delta", positive=True), Symbol("q_0", integer=True), Symbol("q_min", integer=True)
 
+largest = Symbol("c_r", real=True)  # the largest logit of the row, though any number gives the same value
+loss_of_row = IndexedBase("ell")[r]
+
+# What Adam and AdamW share.
 moments = ((m_next, beta_1 * m + (1 - beta_1) * g), (v_next, beta_2 * v + (1 - beta_2) * g**2))
 adam_step = eta * sqrt(1 - beta_2**t) / (1 - beta_1**t) * m_next / (sqrt(v_next) + epsilon)
-
-@dataclass(frozen=True)
-class Formula:
-    """One formula: what is defined, the expression, and where it comes from.
-
-    ``symbol`` is the left-hand side, ``variable`` what the derivative is taken by (None: none is needed),
-    ``where`` spells out symbols that the expression uses, ``stable`` is the algebraically equal form that the
-    engines compute where the textbook form would overflow or cancel, and ``from_output`` is the derivative
-    written with the output ``a``, which is what is still in memory when gradients flow back.
-    """
-
-    name: str
-    symbol: sp.Expr
-    expression: sp.Expr
-    meaning: str
-    source: str
-    variable: sp.Expr | None = None
-    where: tuple[tuple[sp.Symbol, sp.Expr], ...] = ()
-    stable: sp.Expr | None = None
-    from_output: sp.Expr | None = None
-
-    @cached_property
-    def full(self) -> sp.Expr:
-        """The expression with every ``where`` put in."""
-        return self.expression.subs(list(self.where))
-
-    @cached_property
-    def derivative(self) -> sp.Expr:
-        """d expression / d variable, by ``sympy.diff``; every index is taken to lie in its range."""
-        if self.variable is None:
-            raise ValueError(f"the formula {self.name!r} is not differentiated by anything")
-        return resolve(sp.diff(self.full, self.variable))
-
-    @property
-    def latex(self) -> str:
-        """The formula as LaTeX, with its ``where`` lines."""
-        lines = [(self.symbol, self.expression), *self.where]
-        return r" \\ ".join(f"{to_latex(left)} = {to_latex(right)}" for left, right in lines)
-
-    @property
-    def derivative_latex(self) -> str:
-        """The derivative as LaTeX, both sides."""
-        over, under = to_latex(self.symbol), to_latex(self.variable)
-        return rf"\frac{{\partial {over}}}{{\partial {under}}} = {to_latex(self.derivative)}"
-
-    def _repr_latex_(self) -> str:
-        lines = self.latex if self.variable is None else rf"{self.latex} \\ {self.derivative_latex}"
-        return rf"$\displaystyle \begin{{gathered}} {lines} \end{{gathered}}$"
-
-    def evaluate(self, what: str = "expression", digits: int = 40, **values: object) -> np.ndarray:
-        """The oracle: the formula in ``digits`` decimal digits, as an object array of mpmath numbers.
-
-        ``what`` names the attribute to evaluate: "expression", "derivative", "stable" or "from_output".
-        ``values`` gives each free symbol by its printed name: scalars or arrays (broadcast) for symbols, arrays
-        of the declared shape for indexed ones. The result has one axis for each free index (rows first), or
-        for scalar formulas the broadcast shape.
-        """
-        expression = self.full if what == "expression" else getattr(self, what)
-        if expression is None:
-            raise ValueError(f"the formula {self.name!r} has no {what}")
-        return oracle.evaluate(expression, values, RANGE, digits)
-
-
-def resolve(expression: sp.Expr) -> sp.Expr:
-    """Carry out the sums over KroneckerDelta that differentiating by an indexed symbol leaves behind."""
-    expression = expression.doit()
-    while True:
-        in_range = expression.replace(lambda e: isinstance(e, Piecewise) and is_range_check(e), lambda e: e.args[0][0])
-        if in_range == expression:
-            return min((expression, sp.factor_terms(expression)), key=sp.count_ops)
-        expression = in_range.doit()
-
-
-def is_range_check(piecewise: Piecewise) -> bool:
-    """Whether this is SymPy's "if 1 <= index <= size": true for every index here, since indices stay in range."""
-    (_, condition), (otherwise, always) = piecewise.args[0], piecewise.args[-1]
-    zero_else = len(piecewise.args) == 2 and otherwise.doit() == 0 and always == sp.true
-    return zero_else and condition.free_symbols <= {*RANGE, *RANGE.values()}
-
-
-def to_latex(expression: sp.Expr) -> str:
-    """``sympy.latex`` in whichever order of terms puts fewer minus signs in front."""
-    orders = (sp.latex(expression, ln_notation=True, order=order) for order in ("rev-lex", None))
-    return min(orders, key=lambda text: sum(text.count(opening) for opening in ("(- ", "{- ", "|{- ")))
 
 
 def mean_over_units(term: sp.Expr) -> sp.Expr:
@@ -140,14 +50,13 @@ def function(name: str, *arguments: sp.Expr) -> sp.Expr:
     return sp.Function(name)(*arguments)
 
 
+# --- where they come from -------------------------------------------------------------------------------------
+
 BISHOP = "C. M. Bishop, Pattern Recognition and Machine Learning, 2006"
 GOODFELLOW = "I. Goodfellow, Y. Bengio, A. Courville, Deep Learning, 2016"
 JACOB = ("B. Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only "
          "Inference, CVPR 2018")
 KINGMA = "D. P. Kingma, J. Ba, Adam: A Method for Stochastic Optimization, ICLR 2015, end of section 2"
-
-largest = Symbol("c_r", real=True)  # the largest logit of the row, though any number gives the same value
-loss_of_row = IndexedBase("ell")[r]
 
 FORMULAS = {formula.name: formula for formula in (
     # --- activations ------------------------------------------------------------------------------------------

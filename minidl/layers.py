@@ -12,7 +12,7 @@ import numpy as np
 from minidl import checks, initializers, regularizers
 from minidl import contract as c
 
-ACTIVATIONS = {"linear": c.LINEAR, "sigmoid": c.SIGMOID, "relu": c.RELU, "tanh": c.TANH, "softmax": c.SOFTMAX}
+ACTIVATIONS = {name: code for code, name in enumerate(c.ACTIVATIONS)}
 
 
 class Layer:
@@ -91,7 +91,7 @@ class Layer:
             raise RuntimeError(f"the layer {self.name!r} has no weights yet: it gets them when its model is built")
         fill(self.weights, weights, f"the layer {self.name!r}")
 
-    def operations(self, places: dict[str, int], dropouts: int) -> list[tuple]:
+    def operations(self, places: dict[str, int], dropouts: int) -> list[c.Row]:
         """Its rows of a program's table and numbers; ``places`` are its arrays' offsets into the parameters,
         ``dropouts`` counts the dropout layers before it."""
         raise NotImplementedError
@@ -151,11 +151,12 @@ class Dense(Layer):
     def weights(self) -> list[np.ndarray]:
         return super().weights[: 2 if self.use_bias else 1]  # without a bias, b stays 0 and is nobody's business
 
-    def operations(self, places: dict[str, int], dropouts: int) -> list[tuple]:
+    def operations(self, places: dict[str, int], dropouts: int) -> list[c.Row]:
         penalty = self.kernel_regularizer if self.trainable else regularizers.L1L2()  # a frozen layer adds none
-        rows = [(c.DENSE, 0, self.inputs, self.units, places["W"], places["b"], penalty.l1, penalty.l2, 0)]
+        W, b = places["W"], places["b"]
+        rows = [c.Row(c.DENSE, 0, self.inputs, self.units, W, b, l1=penalty.l1, l2=penalty.l2)]
         if self.activation != "linear":
-            rows.append((c.ACTIVATION, ACTIVATIONS[self.activation], self.units, self.units, -1, -1, 0, 0, 0))
+            rows.append(c.Row(c.ACTIVATION, ACTIVATIONS[self.activation], self.units, self.units))
         return rows
 
 
@@ -166,8 +167,8 @@ class Dropout(Layer):
         super().__init__(name, True, input_shape)
         self.rate = rate
 
-    def operations(self, places: dict[str, int], dropouts: int) -> list[tuple]:
-        return [(c.DROPOUT, dropouts, self.inputs, self.inputs, -1, -1, 0, 0, self.rate)]
+    def operations(self, places: dict[str, int], dropouts: int) -> list[c.Row]:
+        return [c.Row(c.DROPOUT, dropouts, self.inputs, self.inputs, rate=self.rate)]
 
 
 class Normalization(Layer):
@@ -229,9 +230,8 @@ class Normalization(Layer):
         super().set_weights(weights)
         self.adapted = True
 
-    def operations(self, places: dict[str, int], dropouts: int) -> list[tuple]:
-        first, second = places["mean"], places["variance"]
-        return [(c.NORMALIZATION, 0, self.inputs, self.inputs, first, second, 0, 0, 0)]
+    def operations(self, places: dict[str, int], dropouts: int) -> list[c.Row]:
+        return [c.Row(c.NORMALIZATION, 0, self.inputs, self.inputs, places["mean"], places["variance"])]
 
 
 def activation_name(activation: Any) -> str:

@@ -21,6 +21,11 @@ class Loss:
     takes_indices = False  # targets are class indices
     from_logits = False
 
+    @property
+    def code(self) -> int:
+        """Which of the engines' losses (contract.py) the predictions are given to as they are."""
+        return self.codes[1 if self.from_logits else 0]
+
     def head(self, table: np.ndarray) -> tuple[int, int]:
         """(code, how many operations are done before it) for a model with this table.
 
@@ -29,7 +34,7 @@ class Loss:
         """
         kind, which = table[-1, c.KIND], table[-1, c.WHICH]
         if self.activation is None or kind != c.ACTIVATION or which not in (c.SIGMOID, c.SOFTMAX):
-            return self.codes[1 if self.from_logits else 0], len(table)
+            return self.code, len(table)
         if self.from_logits:
             warnings.warn(
                 f"{self.name} has from_logits=True, but the model ends in an activation that makes probabilities; "
@@ -53,25 +58,13 @@ class Loss:
         y = checks.targets(y_true, dtype, len(p), p.shape[1], self, name="y_true")
         weight = checks.row_weights(sample_weight, dtype, len(p))
         if self.takes_indices:
-            y = np.eye(p.shape[1])[y[:, 0].astype(np.int64)]
+            y = np.eye(p.shape[1], dtype=dtype)[y[:, 0].astype(np.int64)]
         engine = get_engine("numpy")
-        loss = getattr(engine, ENGINE_LOSSES[self.codes[1 if self.from_logits else 0]])(y, p)
+        loss = getattr(engine, c.LOSSES[self.code])(y, p)
         return float(np.mean(loss if weight is None else loss * weight))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({'from_logits=True' if self.from_logits else ''})"
-
-
-# In the order of the codes of contract.py.
-ENGINE_LOSSES = (
-    "mean_squared_error",
-    "binary_crossentropy",
-    "binary_crossentropy_from_logits",
-    "categorical_crossentropy",
-    "categorical_crossentropy_from_logits",
-    "sparse_categorical_crossentropy",
-    "mean_absolute_error",
-)
 
 
 class MeanSquaredError(Loss):

@@ -32,10 +32,8 @@ class Optimizer:
         super().__setattr__(name, CHECKS[name](value, name) if name in CHECKS else value)
 
     def numbers(self) -> np.ndarray:
-        """Its numbers in the columns that contract.py names."""
-        numbers = np.zeros(6)
-        numbers[c.LEARNING_RATE] = self.learning_rate
-        return numbers
+        """Its numbers as an engine takes them: those that contract.py names, 0 where it has none."""
+        return np.array([getattr(self, name, 0.0) for name in c.OPTIMIZER_NUMBERS])
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
@@ -58,11 +56,6 @@ class SGD(Optimizer):
     def slots(self) -> int:
         return 1 if self.momentum else 0
 
-    def numbers(self) -> np.ndarray:
-        numbers = super().numbers()
-        numbers[c.MOMENTUM_RATE] = self.momentum
-        return numbers
-
 
 class Adam(Optimizer):
     """Steps scaled by the running moments of the gradient (formula "adam")."""
@@ -74,11 +67,6 @@ class Adam(Optimizer):
     ):
         super().__init__(learning_rate)
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
-
-    def numbers(self) -> np.ndarray:
-        numbers = super().numbers()
-        numbers[c.BETA_1], numbers[c.BETA_2], numbers[c.EPSILON] = self.beta_1, self.beta_2, self.epsilon
-        return numbers
 
 
 class AdamW(Adam):
@@ -96,11 +84,6 @@ class AdamW(Adam):
     ):
         super().__init__(learning_rate, beta_1, beta_2, epsilon)
         self.weight_decay = weight_decay
-
-    def numbers(self) -> np.ndarray:
-        numbers = super().numbers()
-        numbers[c.WEIGHT_DECAY] = self.weight_decay
-        return numbers
 
 
 OPTIMIZERS = {"sgd": SGD, "adam": Adam, "adamw": AdamW}

@@ -10,7 +10,12 @@ import numpy as np
 import sympy as sp
 from sympy import IndexedBase, Sum, Symbol
 
-MODULES = [{"KroneckerDelta": lambda left, right: int(left == right), "round": mpmath.nint}, "mpmath"]  # half to even
+FUNCTIONS = {
+    "KroneckerDelta": lambda left, right: int(left == right),
+    "round": mpmath.nint,  # half to even
+    "log_of_1_and": mpmath.log1p,
+    "exp_less_1": mpmath.expm1,
+}
 
 
 def evaluate(expression: sp.Expr, values: dict[str, object], ranges: dict[Symbol, Symbol], digits: int) -> np.ndarray:
@@ -42,8 +47,8 @@ def evaluate(expression: sp.Expr, values: dict[str, object], ranges: dict[Symbol
         dummies = [sp.Dummy() for _ in scalars]  # v' is a symbol but no name in Python
         function = sp.lambdify(
             [*bases, *sizes, *indices, *dummies],
-            expression.xreplace(dict(zip(scalars, dummies, strict=True))),
-            modules=MODULES,
+            without_cancellation(expression).xreplace(dict(zip(scalars, dummies, strict=True))),
+            modules=[FUNCTIONS, "mpmath"],
         )
         numbers = np.broadcast_arrays(*(exact(values[str(scalar)]) for scalar in scalars))
         if not scalars and not bases:
@@ -55,6 +60,17 @@ def evaluate(expression: sp.Expr, values: dict[str, object], ranges: dict[Symbol
         shape = tuple(sizes[ranges[index]] for index in indices)
         places = itertools.product(*(range(1, length + 1) for length in shape))
         return as_objects((function(*fixed, *place, *(c.item() for c in numbers)) for place in places), shape)
+
+
+def without_cancellation(expression: sp.Expr) -> sp.Expr:
+    """With log(1 + x) and e^x - 1 as functions of x: the sums would lose the digits of a small one."""
+    log_of_1_and, exp_less_1, x = sp.Function("log_of_1_and"), sp.Function("exp_less_1"), sp.Wild("x")
+
+    def adds_1(e: sp.Expr) -> bool:
+        return isinstance(e, sp.log) and e.args[0].is_Add and sp.S.One in e.args[0].args
+
+    expression = expression.replace(sp.exp(x) - 1, exp_less_1(x)).replace(1 - sp.exp(x), -exp_less_1(x))
+    return expression.replace(adds_1, lambda e: log_of_1_and(e.args[0] - 1))
 
 
 def exact(values: object) -> np.ndarray:

@@ -27,9 +27,10 @@ class Program:
     starts: where each array of each layer, in the layers' order, begins in the vector; sizes: its entries.
     """
 
-    def __init__(self, rows: list[tuple], parameters: np.ndarray, trainable: int, seed: int, spans: list[tuple]):
-        self.table = np.array([row[:6] for row in rows], dtype=np.int64).reshape(-1, 6)
-        self.numbers = np.array([row[6:] for row in rows], dtype=np.float64).reshape(-1, 3)
+    def __init__(self, rows: list[c.Row], parameters: np.ndarray, trainable: int, seed: int, spans: list[tuple]):
+        columns = c.SECOND + 1
+        self.table = np.array([row[:columns] for row in rows], dtype=np.int64).reshape(-1, columns)
+        self.numbers = np.array([row[columns:] for row in rows], dtype=np.float64).reshape(-1, c.RATE + 1)
         self.parameters, self.trainable = parameters, trainable
         self.starts, self.sizes = [start for start, _ in spans], [size for _, size in spans]
         self.seed, self.step = seed, 0
@@ -40,7 +41,7 @@ class Program:
         self.first_trainable = int(np.argmax(dense)) if dense.any() else len(self.table)
         self.loss, self.loss_at, self.classes = c.MEAN_SQUARED_ERROR, len(self.table), 0
         self.metrics = np.zeros(0, dtype=np.int64)
-        self.optimizer, self.optimizer_numbers = c.SGD, np.zeros(6)
+        self.optimizer, self.optimizer_numbers = c.SGD, np.zeros(len(c.OPTIMIZER_NUMBERS))
         self.slots = np.zeros((0, trainable), parameters.dtype)
         self.most_threads = 0
         self.matmul_precision, self.frozen = "highest", False
@@ -124,9 +125,9 @@ def flatten(layers: list, dtype: np.dtype, seed: int) -> Program:
         parameters[start : start + size] = getattr(layer, array).ravel()
         places[id(layer), array] = start
     trainable = sum(room for (layer, array), room in zip(owned, rooms, strict=True) if layer.learns(array))
-    rows: list[tuple] = []
+    rows: list[c.Row] = []
     for layer in layers:
-        dropouts = sum(row[c.KIND] == c.DROPOUT for row in rows)
+        dropouts = sum(row.kind == c.DROPOUT for row in rows)
         rows += layer.operations({array: places[id(layer), array] for array in layer.arrays}, dropouts)
     spans = [(places[id(layer), array], getattr(layer, array).size) for layer in layers for array in layer.arrays]
     program = Program(rows, parameters, trainable, seed, spans)

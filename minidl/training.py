@@ -12,7 +12,7 @@ from minidl.evaluation import Rows, evaluate
 from minidl.interruption import Interruption
 from minidl.progress import Progress
 
-AROUND = 3e6  # operations that take about as long as what surrounds the arithmetic of a step
+AROUND = 3e6  # floating-point operations in the time of what surrounds the arithmetic of a step
 RANGE = 2e9  # floating-point operations trained in one call of the engine: a small part of a second
 
 
@@ -20,16 +20,19 @@ def train(
     model, data: Rows, validation: Rows | None, batch_size: int, epochs: int, verbose: int,
     callbacks: list[Callback], shuffle: bool,
 ) -> History:  # fmt: skip
-    """Train a built and compiled model on clean data; the history, which is ``model.history`` from the start."""
-    program, engine, rows = model._program, model._engine, len(data[0])
+    """Train a built and compiled model on clean data; the history, which is ``model.history`` from the start.
+
+    An engine is the faster the more it is given at once. So it is given ranges of many batches, between which there is
+    time for the progress and Ctrl-C, and several epochs where nobody looks at the model in between.
+    """
+    program, rows = model._program, len(data[0])
     given = [callback for callback in callbacks if isinstance(callback, History)]
     history = model.history = given[-1] if given else History()
     params = {"verbose": verbose, "epochs": epochs, "steps": math.ceil(rows / batch_size)}
     calls = CallbackList(callbacks if given else [*callbacks, history], model, params)
-    trainer = engine.trainer(program, *data, batch_size)
-    step = 6 * batch_size * program.parameters.size + AROUND
+    trainer = model._engine.trainer(program, *data, batch_size)
+    step = 6 * batch_size * program.parameters.size + AROUND  # forward, and back twice: 2 for each weight and row
     length = 1 if calls.every_batch["train"] else max(1, int(RANGE / step))
-    # Epochs that nobody looks at in between are trained in one call as well.
     looked_at = verbose or validation is not None or any(type(callback) is not History for callback in callbacks)
     together = 1 if looked_at else max(1, length // params["steps"])
     model.stop_training, logs = False, {}
@@ -42,10 +45,7 @@ def train(
                 if looked_at:
                     calls.call("on_epoch_begin", first)
                 interruption.check()  # before the orders are drawn, so that the next fit draws the same
-                orders = np.tile(np.arange(rows), (len(group), 1))
-                if shuffle:
-                    model._shuffle.permuted(orders, axis=1, out=orders)
-                sums = np.zeros((len(group), program.sums_size))
+                orders, sums = orders_of(model, rows, len(group), shuffle), np.zeros((len(group), program.sums_size))
                 for done in ranges(model, trainer, orders, batch_size, length, calls, sums):
                     progress.advance(first, done)
                     if done < rows:
@@ -63,13 +63,16 @@ def train(
         finally:
             trainer.pull()
         calls.call("on_train_end", logs=logs)  # after the last pull, which would undo what is put into the weights here
-    if logs and not math.isfinite(logs["loss"]):
-        warnings.warn(
-            f"the loss has become {logs['loss']}: the training diverged; try a smaller learning rate or Normalization",
-            RuntimeWarning,
-            stacklevel=3,
-        )
+    warn_where_diverged(logs)
     return history
+
+
+def orders_of(model, rows: int, epochs: int, shuffle: bool) -> np.ndarray:
+    """The order in which each epoch takes the rows (epochs, rows), drawn here, so that engines see equal batches."""
+    orders = np.tile(np.arange(rows), (epochs, 1))
+    if shuffle:
+        model._shuffle.permuted(orders, axis=1, out=orders)
+    return orders
 
 
 def ranges(model, trainer, orders: np.ndarray, batch_size: int, length: int, calls: CallbackList, sums: np.ndarray):
@@ -90,3 +93,12 @@ def ranges(model, trainer, orders: np.ndarray, batch_size: int, length: int, cal
         yield stop
         if model.stop_training:
             return
+
+
+def warn_where_diverged(logs: dict[str, float]) -> None:
+    if logs and not math.isfinite(logs["loss"]):
+        warnings.warn(
+            f"the loss has become {logs['loss']}: the training diverged; try a smaller learning rate or Normalization",
+            RuntimeWarning,
+            stacklevel=4,  # the line that calls fit
+        )

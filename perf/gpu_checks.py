@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from minidl import contract as c
+from minidl.bench.gpu_kernels import dense
 from minidl.engines.cupy_engine import kernels as k
-from minidl.engines.cupy_engine.layout import NOTHING_DROPPED
 from perf import cases, gpu_cases
 from perf.rivals import gpu_minidl
 
@@ -65,23 +65,12 @@ def accuracy(device: str) -> dict[str, dict]:
     for n, i, o in SMALL_SHAPES if device == "cpu" else SHAPES:
         x, W = (rng.standard_normal(shape).astype(np.float32) for shape in ((n, i), (i, o)))
         wanted, yardstick = np.float64(x) @ np.float64(W), np.abs(np.float64(x)) @ np.abs(np.float64(W))
-        made = {name: product(on, precision, x, W) for name, precision in PRECISIONS.items()}
+        made = {name: dense(on, x, W, np.zeros(o, np.float32), precision) for name, precision in PRECISIONS.items()}
         made["the library's float32"] = library_product(device, x, W)
         found[f"{n} x {i} x {o}"] = {
             name: float(np.max(np.abs(y - wanted) / yardstick) / UNIT) for name, y in made.items()
         }
     return found
-
-
-def product(on, precision: int, x: np.ndarray, W: np.ndarray) -> np.ndarray:
-    (n, i), o = x.shape, W.shape[1]
-    kernel, y = k.forward(precision, k.SMALL), on.empty((n, o))
-    place = on.upload(k.struct("Place", epochs=1, rows=n, batch_size=n).view(np.int64))
-    on.launch(
-        kernel, (-(-o // kernel.tile), -(-n // kernel.tile)), on.upload(x), None, on.upload(W),
-        on.zeros(o), y, None, i, o, c.LINEAR, NOTHING_DROPPED, place,
-    )  # fmt: skip
-    return on.download(y)
 
 
 def library_product(device: str, x: np.ndarray, W: np.ndarray) -> np.ndarray:

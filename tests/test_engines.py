@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,13 @@ from minidl.contract import OPERATIONS
 from minidl.engines import ENGINES, why_not
 
 RUNNING = [name for name in ENGINES if not why_not(name)]
+CODES = [
+    (module, code, name)
+    for module, names in (
+        ("activations", contract.ACTIVATIONS), ("losses", contract.LOSSES), ("metrics", contract.METRICS[:-1])
+    )
+    for code, name in enumerate(names)
+]  # fmt: skip
 WITH_FORMULA = [name for name, operation in OPERATIONS.items() if operation.formula]
 
 
@@ -66,6 +74,47 @@ def test_engines_have_the_same_functions_in_the_same_order():
         assert orders[0] == [name for name, operation in OPERATIONS.items() if operation.module == module]
 
 
+@pytest.mark.parametrize("name", ["numpy", "cupy"])
+def test_a_code_is_the_place_of_its_function(name):
+    """The Numba engine, which has no such tuples, is asked below; the kernels of CUDA in test_gpu_kernels.py."""
+    for module, names in (("activations", contract.ACTIVATIONS), ("losses", contract.LOSSES)):
+        module = importlib.import_module(f"minidl.engines.{name}_engine.{module}")
+        assert [function.__name__ for function in module.FORWARD] == list(names)
+        assert [function.__name__ for function in module.BACKWARD] == [f"{name}_backward" for name in names]
+
+
+@pytest.mark.parametrize(("module", "code", "name"), CODES)
+def test_numba_reaches_an_operation_by_its_code(module, code, name):
+    if "numba" not in RUNNING:
+        pytest.skip(f"numba: {why_not('numba')}")
+    source = importlib.import_module(f"minidl.engines.numba_engine.{module}")
+    for reach, called in (("forward", name), ("backward", f"{name}_backward")):
+        if hasattr(source, reach):
+            arguments = operations.sample(called)
+            expected = getattr(get_engine("numba"), called)(*arguments)
+            out = np.full_like(expected, np.nan)
+            getattr(source, reach)(code, *arguments, out)
+            np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("name", contract.OPTIMIZERS)
+def test_a_training_step_is_that_of_the_optimizer_s_code(name):
+    names, arguments = OPERATIONS[name].signature.strip("()").split(", "), operations.sample(name, "float64")
+    given, code = dict(zip(names, arguments, strict=True)), contract.OPTIMIZERS.index(name)
+    numbers = np.array([given.get(number, 0.0) for number in contract.OPTIMIZER_NUMBERS])
+    slots = np.array([given[slot] for slot in names if slot in ("m", "v")]).reshape(-1, given["g"].size)
+    for engine in sorted({"numpy", "numba"} & set(RUNNING)):
+        train = importlib.import_module(f"minidl.engines.{engine}_engine.train")
+        theta, moved, t = given["theta"].copy(), slots.copy(), given.get("t", 1)
+        if engine == "numba":
+            train.update(code, numbers, theta, moved, t, given["g"], 0)
+        else:
+            program = {"theta": theta, "slots": moved, "step": t - 1, "optimizer": code, "optimizer_numbers": numbers}
+            train.update(SimpleNamespace(**program), given["g"])
+        for found, expected in zip([theta, *moved], operations.call(get_engine(engine), name, arguments), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", WITH_FORMULA)
 def test_error_is_within_its_bound(engine, name, dtype):
@@ -89,7 +138,7 @@ def test_out_is_filled_and_returned(hosted, name):
     np.testing.assert_array_equal(out, expected)
 
 
-@pytest.mark.parametrize("name", ["sigmoid", "tanh", "relu", "linear"])
+@pytest.mark.parametrize("name", [name for name in contract.ACTIVATIONS if name != "softmax"])
 def test_whole_float32_line(engine, name):
     """60,000 floats in equal steps of their bit patterns, subnormal ones included."""
     z = operations.float_line("float32", 60_000).reshape(1, -1)

@@ -117,6 +117,13 @@ def test_values_by_hand():
     assert FORMULAS["normalization"].evaluate(x=7.0, mu_x=3.0, **{"sigma_x^2": 4.0}) == 2
 
 
+def test_the_oracle_keeps_the_digits_of_what_is_small():
+    """log(1 + x), e^x - 1 and 1 - e^-x are x to the first order, but of 40 digits of 1 + 1e-45 nothing is x."""
+    x, tiny = sp.Symbol("x", real=True), np.array([1e-45, -1e-20, 2.0**-70])
+    for expression in (sp.log(1 + x), sp.exp(x) - 1, 1 - sp.exp(-x)):
+        assert (np.abs(oracle.evaluate(expression, {"x": tiny}, {}, 40) / tiny - 1) < 1e-15).all()
+
+
 @pytest.mark.parametrize("name", FORMULAS)
 def test_prints(name):
     formula = FORMULAS[name]

@@ -31,7 +31,7 @@ U = 2.0**-24  # the rounding unit of float32
 PRECISION = {  # times |A| |B|
     kernels.FLOAT32: 8 * U, kernels.TF32: 2.0**-10, kernels.THREE_TF32: 8 * U, kernels.BFLOAT16: 2.0**-7,
 }  # fmt: skip
-ELEMENTWISE = (c.LINEAR, c.SIGMOID, c.RELU, c.TANH)
+ELEMENTWISE = [code for code, name in enumerate(c.ACTIVATIONS) if name != "softmax"]
 
 
 @pytest.fixture(params=gpu_devices.TURNS, ids=lambda turns: f"{turns[0]} {turns[1]}")
@@ -305,7 +305,7 @@ def head_case(rng, loss, activation, rows, width, indices):
 
 
 def loss_name(code):
-    return next(name for name in kernels.NAMES[5:12] if getattr(c, name) == code)
+    return c.LOSSES[code].upper()
 
 
 class Goal:

@@ -7,14 +7,17 @@ from collections.abc import Callable
 import numpy as np
 
 from minidl import oracle
-from minidl.contract import AUC_BINS, OPERATIONS
+from minidl.contract import AUC_BINS, OPERATIONS, OPTIMIZERS
 from minidl.engines import Engine
 from minidl.formulas import FORMULAS
 
 POINTS = 4000  # of the float32 line, in a quick look at an elementwise function
-IN_PLACE = ("sgd", "momentum", "nesterov", "adam", "adamw", "l1_backward", "l2_backward", "auc_histograms")
-SLOTS = {"momentum": ["velocity"], "nesterov": ["velocity"], "adam": ["first_moment", "second_moment"]}
-SLOTS["adamw"] = SLOTS["adam"]
+IN_PLACE = (*OPTIMIZERS, "l1_backward", "l2_backward", "auc_histograms")
+LETTERS = {"learning_rate": "eta", "momentum": "mu", "weight_decay": "lambda"}  # for an optimizer's numbers in formulas
+SLOTS = {  # the formulas of what each optimizer remembers
+    name: [slot for slot, of in FORMULAS.items() if (of.symbol, of.expression) in FORMULAS[name].where]
+    for name in OPTIMIZERS
+}
 
 
 def sample(name: str, dtype: str = "float32", large: bool = False, seed: int = 0) -> tuple:
@@ -55,6 +58,11 @@ def call(engine: Engine, name: str, arguments: tuple) -> list[np.ndarray]:
     if name.endswith("_backward") or name == "auc_histograms":
         return arrays[-1:]
     return [arrays[0], *arrays[2:]]  # theta and the slots; the gradient is only read
+
+
+def arguments_of(name: str) -> list[str]:
+    """The names of the operation's arguments."""
+    return [argument.partition("=")[0] for argument in OPERATIONS[name].signature.strip("()").split(", ")]
 
 
 def error(engine: Engine, name: str, dtype: str = "float32", arguments: tuple | None = None) -> float:
@@ -136,15 +144,13 @@ def normalization_sample(name, rng, n, i, o, K, dtype):
 
 
 def optimizer_sample(name, rng, n, i, o, K, dtype):
-    theta, g, m = (rng.normal(size=K) for _ in range(3))
-    v = rng.uniform(0.1, 1, K)
-    return {
-        "sgd": (theta, g, 0.125),
-        "momentum": (theta, g, m, 0.125, 0.875),
-        "nesterov": (theta, g, m, 0.125, 0.875),
-        "adam": (theta, g, m, v, 3, 0.125, 0.875, 0.9990234375, 2.0**-20),
-        "adamw": (theta, g, m, v, 3, 0.125, 0.875, 0.9990234375, 2.0**-20, 0.0078125),
-    }[name]
+    names, theta, g, m = arguments_of(name), *(rng.normal(size=K) for _ in range(3))
+    values = {"theta": theta, "g": g, "m": m, "v": rng.uniform(0.1, 1, K), "t": 3, "learning_rate": 0.125}
+    values |= {"momentum": 0.875, "beta_1": 0.875, "beta_2": 0.9990234375, "epsilon": 2.0**-20}
+    values |= {"weight_decay": 0.0078125}
+    if "momentum" in names:
+        values["v"] = m  # a velocity has either sign
+    return tuple(values[name] for name in names)
 
 
 def penalty_sample(name, rng, n, i, o, K, dtype):
@@ -220,12 +226,9 @@ def normalization_oracle(name, arguments):
 
 
 def optimizer_oracle(name, arguments):
-    letters = {"sgd": ("theta", "g", "eta"), "momentum": ("theta", "g", "v", "eta", "mu")}
-    letters["nesterov"] = letters["momentum"]
-    letters["adam"] = ("theta", "g", "m", "v", "t", "eta", "beta_1", "beta_2", "epsilon")
-    letters["adamw"] = (*letters["adam"], "lambda")
-    values = dict(zip(letters[name], arguments, strict=True))
-    return [FORMULAS[formula].evaluate(**values) for formula in (name, *SLOTS.get(name, []))]
+    letters = [LETTERS.get(argument, argument) for argument in arguments_of(name)]
+    values = dict(zip(letters, arguments, strict=True))
+    return [FORMULAS[formula].evaluate(**values) for formula in (name, *SLOTS[name])]
 
 
 def penalty_oracle(name, arguments):

@@ -44,7 +44,7 @@ class Engine:
         infer = importlib.import_module(f"{package}.infer")
         self.predict, self.evaluate = infer.predict, infer.evaluate
         self.predict_int8 = importlib.import_module(f"{package}.int8").predict_int8
-        if name == "cupy":
+        if name == "cupy":  # its arrays are not NumPy's, and it has two versions of a whole model to choose from
             chosen = importlib.import_module(f"{package}.chosen")
             self.trainer, self.predict, self.evaluate = chosen.trainer, chosen.predict, chosen.evaluate
             device = importlib.import_module(f"{package}.device")

@@ -24,7 +24,7 @@ from minidl.storage import explained
 OPSET, IR_VERSION = 17, 8  # of ONNX 1.12, from 2022: what reads ONNX today reads it
 INPUT, OUTPUT = "input", "output"
 LIMIT = 2**31 - 2**20  # bytes of weights: a protobuf message ends at 2 GiB
-ACTIVATIONS = {c.SIGMOID: "Sigmoid", c.RELU: "Relu", c.TANH: "Tanh", c.SOFTMAX: "Softmax"}
+ACTIVATIONS = {code: name.capitalize() for code, name in enumerate(c.ACTIVATIONS) if code != c.LINEAR}  # ONNX's names
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from minidl import checks, config
 from minidl.contract import DEVIATION_FLOOR
 from minidl.data import Schema
 from minidl.interop import onnx_file
+from minidl.interop.onnx_export import ACTIVATIONS
 from minidl.interop.onnx_file import misfit, said, whatever_is_wrong
 from minidl.layers import Dense, Layer, Normalization
 from minidl.model import Sequential, free_name
@@ -249,9 +250,7 @@ class Chain:
 OPERATORS: dict[str, Callable[[Chain, NodeProto, dict], None]] = {
     "Gemm": Chain.gemm,
     "MatMul": Chain.matmul,
-    "Relu": Chain.activation,
-    "Sigmoid": Chain.activation,
-    "Tanh": Chain.activation,
+    **dict.fromkeys(ACTIVATIONS.values(), Chain.activation),
     "Softmax": Chain.softmax,
     "Add": Chain.add,
     "Sub": Chain.arithmetic,

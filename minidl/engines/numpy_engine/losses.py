@@ -78,7 +78,7 @@ def sparse_categorical_crossentropy_backward(y, p, out=None):
     return np.multiply(slope, p == clipped, out=out)  # where p was clipped, moving it changes nothing
 
 
-# In the order of the codes of contract.py.
+# In the order of contract.LOSSES, so that a code is a place.
 FORWARD = (
     mean_squared_error,
     binary_crossentropy,

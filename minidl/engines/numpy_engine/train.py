@@ -33,6 +33,7 @@ class Trainer:
         """Bring the parameters and slots back to the program: here they have never left it."""
 
     def step(self, x, y, weight, sums):
+        """Train on one batch, and add its loss and metrics, from before the update, to the sums."""
         outputs = forward(self.program, x, self.program.step)
         add_up(self.program, y, outputs, weight, sums)
         dz = losses.BACKWARD[self.program.loss](y, outputs[self.program.loss_at])
@@ -42,7 +43,11 @@ class Trainer:
 
 
 def backward(program, outputs, dz, gradient):
-    """From the gradient ``dz`` by what the loss was given, back to the gradient by every parameter."""
+    """From the gradient ``dz`` by what the loss was given, back to the gradient by every parameter.
+
+    ``outputs`` has the input first: the operation at ``place`` has read ``outputs[place]``. The way back ends at the
+    first layer that learns, since what lies before it has no use for a gradient.
+    """
     for place in reversed(range(program.first_trainable, program.loss_at)):
         row, numbers = program.table[place], program.numbers[place]
         if row[c.KIND] == c.DENSE:

@@ -1,0 +1,106 @@
+"""One formula: an expression that prints itself, derives itself, and evaluates itself as the oracle.
+
+Index letters have one meaning throughout, and count from 1 as in print:
+``r`` rows of the batch (1..n), ``k`` inputs (1..i), ``u`` units or classes (1..o), ``s`` the same where a second
+one is summed over, ``j`` the one a derivative is taken by, ``q`` the entries of one weight tensor (1..K).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import sympy as sp
+from sympy import Piecewise, Symbol
+
+from minidl import oracle
+
+n, i, o, K = (Symbol(letter, integer=True, positive=True) for letter in "nioK")
+r, k, u, s, j, q = (Symbol(letter, integer=True, positive=True) for letter in "rkusjq")
+RANGE = {r: n, k: i, u: o, s: o, j: o, q: K}  # the last value of each index
+
+
+@dataclass(frozen=True)
+class Formula:
+    """One formula: what is defined, the expression, and where it comes from.
+
+    ``symbol`` is the left-hand side, ``variable`` what the derivative is taken by (None: none is needed),
+    ``where`` spells out symbols that the expression uses, ``stable`` is the algebraically equal form that the
+    engines compute where the textbook form would overflow or cancel, and ``from_output`` is the derivative
+    written with the output ``a``, which is what is still in memory when gradients flow back.
+    """
+
+    name: str
+    symbol: sp.Expr
+    expression: sp.Expr
+    meaning: str
+    source: str
+    variable: sp.Expr | None = None
+    where: tuple[tuple[sp.Symbol, sp.Expr], ...] = ()
+    stable: sp.Expr | None = None
+    from_output: sp.Expr | None = None
+
+    @cached_property
+    def full(self) -> sp.Expr:
+        """The expression with every ``where`` put in."""
+        return self.expression.subs(list(self.where))
+
+    @cached_property
+    def derivative(self) -> sp.Expr:
+        """d expression / d variable, by ``sympy.diff``; every index is taken to lie in its range."""
+        if self.variable is None:
+            raise ValueError(f"the formula {self.name!r} is not differentiated by anything")
+        return resolve(sp.diff(self.full, self.variable))
+
+    @property
+    def latex(self) -> str:
+        """The formula as LaTeX, with its ``where`` lines."""
+        lines = [(self.symbol, self.expression), *self.where]
+        return r" \\ ".join(f"{to_latex(left)} = {to_latex(right)}" for left, right in lines)
+
+    @property
+    def derivative_latex(self) -> str:
+        """The derivative as LaTeX, both sides."""
+        over, under = to_latex(self.symbol), to_latex(self.variable)
+        return rf"\frac{{\partial {over}}}{{\partial {under}}} = {to_latex(self.derivative)}"
+
+    def _repr_latex_(self) -> str:
+        lines = self.latex if self.variable is None else rf"{self.latex} \\ {self.derivative_latex}"
+        return rf"$\displaystyle \begin{{gathered}} {lines} \end{{gathered}}$"
+
+    def evaluate(self, what: str = "expression", digits: int = 40, **values: object) -> np.ndarray:
+        """The oracle: the formula in ``digits`` decimal digits, as an object array of mpmath numbers.
+
+        ``what`` names the attribute to evaluate: "expression", "derivative", "stable" or "from_output".
+        ``values`` gives each free symbol by its printed name: scalars or arrays (broadcast) for symbols, arrays
+        of the declared shape for indexed ones. The result has one axis for each free index (rows first), or
+        for scalar formulas the broadcast shape.
+        """
+        expression = self.full if what == "expression" else getattr(self, what)
+        if expression is None:
+            raise ValueError(f"the formula {self.name!r} has no {what}")
+        return oracle.evaluate(expression, values, RANGE, digits)
+
+
+def resolve(expression: sp.Expr) -> sp.Expr:
+    """Carry out the sums over KroneckerDelta that differentiating by an indexed symbol leaves behind."""
+    expression = expression.doit()
+    while True:
+        in_range = expression.replace(lambda e: isinstance(e, Piecewise) and is_range_check(e), lambda e: e.args[0][0])
+        if in_range == expression:
+            return min((expression, sp.factor_terms(expression)), key=sp.count_ops)
+        expression = in_range.doit()
+
+
+def is_range_check(piecewise: Piecewise) -> bool:
+    """Whether this is SymPy's "if 1 <= index <= size": true for every index here, since indices stay in range."""
+    (_, condition), (otherwise, always) = piecewise.args[0], piecewise.args[-1]
+    zero_else = len(piecewise.args) == 2 and otherwise.doit() == 0 and always == sp.true
+    return zero_else and condition.free_symbols <= {*RANGE, *RANGE.values()}
+
+
+def to_latex(expression: sp.Expr) -> str:
+    """``sympy.latex`` in whichever order of terms puts fewer minus signs in front."""
+    orders = (sp.latex(expression, ln_notation=True, order=order) for order in ("rev-lex", None))
+    return min(orders, key=lambda text: sum(text.count(opening) for opening in ("(- ", "{- ", "|{- ")))
