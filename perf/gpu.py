@@ -40,11 +40,12 @@ def main(device: str, seconds: float, out: Path | None) -> None:
     if device == "cpu" and out is not None and out.resolve().is_relative_to(results_file.FOLDER.resolve()):
         raise ValueError(f"what the CPU stands in for is no result; choose a place for it outside of {out.parent}")
     deadline = time.monotonic() + MINUTES * 60
-    content = {"device": device, "gpu": facts(device), "machine": results_file.facts_with_rivals()}
+    known = facts(device)
+    content = {"device": device, "gpu": known["name"], "facts": known, "machine": results_file.facts_with_rivals()}
     if device == "cpu":
         print(NO_GPU)
         content["note"] = NO_GPU
-    print(f"device: {content['gpu']['name']}", flush=True)
+    print(f"device: {content['gpu']}", flush=True)
     content["ceilings"] = gpu_ceilings.measure(device)
     for name, value in content["ceilings"].items():
         kind = "GB/s" if name in ("copy", "upload") else "GFLOP/s"
@@ -64,7 +65,7 @@ def main(device: str, seconds: float, out: Path | None) -> None:
     for parameters, rows in content["choice"]:
         print(f"{parameters:,} parameters: one launch for many steps is faster up to a batch of {rows:,} rows")
     if device == "gpu":
-        gpu_choice.keep(content["gpu"]["name"], content["choice"])
+        gpu_choice.keep(content["gpu"], content["choice"])
     write(content, out)
     if device == "cpu":
         print(NO_GPU)
@@ -128,7 +129,7 @@ def write(content: dict, out: Path | None) -> None:
     if out is None and content["device"] == "cpu":
         print("nothing is written; --out FILE would")
         return
-    path = out or results_file.FOLDER / f"gpu-{slug(content['gpu']['name'])}.json"
+    path = out or results_file.FOLDER / f"gpu-{slug(content['gpu'])}.json"
     files.replace(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
     files.replace(path.with_suffix(".png"), gpu_picture.draw(content))
     print(f"written to {path} and {path.with_suffix('.png')}")

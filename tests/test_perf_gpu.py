@@ -59,7 +59,7 @@ def test_everything_runs_where_the_cpu_stands_in(folder, one_test, capsys):
     ((parameters, rows),) = content["choice"]
     assert parameters == 5 * 8 + 8 + 8 + 1
     assert rows in (0, 8, 16)
-    assert content["gpu"]["name"] not in json.loads(measured.TABLE.read_text())
+    assert content["gpu"] not in json.loads(measured.TABLE.read_text())
     for name in content["cases"]["train 16"]["left_out"]:
         assert f"{name}: left out, " in said
 
@@ -84,7 +84,7 @@ def made_up(device):
     judged = gpu_cases.judged(case, goal, True, entries, 1e12)
     found = {"entries": entries, "left_out": {}, "fastest": "minidl, recorded", "goal": judged}
     return {
-        "device": device, "gpu": {"name": "GPU X 1"}, "machine": {"date": "2030-01-02T03:04"},
+        "device": device, "gpu": "GPU X 1", "machine": {"date": "2030-01-02T03:04"},
         "cases": {"train 128": found | {"network": case.name, "precision": case.precision}},
     }  # fmt: skip
 
