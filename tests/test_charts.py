@@ -44,17 +44,6 @@ def test_curves_say_where_their_axes_begin():
     assert len({line.get_marker() for line in axes.lines}) == len({line.get_color() for line in axes.lines}) == 2
 
 
-def test_errors_show_the_largest_among_neighbours():
-    x = np.linspace(-1, 1, 1000)
-    error = np.zeros(1000)
-    error[[100, 700]] = 3, 2e6
-    (axes,) = charts.errors(x, {"textbook": error, "numba": np.ones(1000)}, "a title", bound=2.5).axes
-    drawn = axes.lines[0].get_ydata()
-    assert sorted(drawn)[-2:] == [3, 2e6]
-    labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["textbook: at most 2e+06 ulp", "numba: at most 1 ulp", "the bound: 2.5 ulp"]
-
-
 def test_small_errors_are_on_a_linear_axis_and_large_ones_are_not():
     x, small, large = np.linspace(1, 2, 100), np.full(100, 1.5), np.full(100, 1e6)
     (axes,) = charts.errors(x, {"numpy": small}, "a title", bound=4, logx=True).axes
@@ -72,3 +61,14 @@ def test_two_curves_of_one_engine_can_be_told_apart():
     assert first.get_color() == second.get_color()
     assert first.get_linestyle() != second.get_linestyle()
     assert first.get_markerfacecolor() != second.get_markerfacecolor()
+
+
+def test_errors_show_the_largest_among_neighbours():
+    x = np.linspace(-1, 1, 1000)
+    error = np.zeros(1000)
+    error[[100, 700]] = 3, 2e6
+    (axes,) = charts.errors(x, {"textbook": error, "numba": np.ones(1000)}, "a title", bound=2.5).axes
+    drawn = axes.lines[0].get_ydata()
+    assert sorted(drawn)[-2:] == [3, 2e6]
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["textbook: at most 2e+06 ulp", "numba: at most 1 ulp", "the bound: 2.5 ulp"]

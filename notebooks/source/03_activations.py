@@ -158,11 +158,11 @@ charts.errors(near, error, "The sigmoid of each engine", bound=min(bounds.values
 # %%
 lines = {}
 for name in engines:
-    whole = operations.error(engines[name], "sigmoid")  # from one end of the float32 line to the other
+    whole = operations.error(engines[name], "sigmoid")  # of 4,000 floats, from one end of the line to the other
     assert max(whole, error[name].max()) <= bounds[name]
     numbers = error[name].mean(), 100 * np.mean(error[name] <= 0.5), error[name].max(), whole, bounds[name]
     lines[name] = [f"{number:.3g}" for number in numbers]
-head = ["mean, ulp", "rounded rightly, %", "largest, ulp", "of the whole float32 line, ulp", "bound, ulp"]
+head = ["mean", "rounded rightly, %", "largest, here", "largest, 4,000 of all floats", "bound"]
 pd.DataFrame(lines, index=head).T
 
 # %% [markdown]
@@ -196,9 +196,9 @@ for name in engines:
     assert error[name].max() <= OPERATIONS["tanh"].bound_of(name)
 
 # %% [markdown]
-# Both forms are good for large $z$ and useless for small, where the answer $z$ was there all the time. So a good tanh
-# is two functions, with a border between them: a short odd polynomial near 0, and $1 - 2 / (e^{2z} + 1)$ beyond.
-# `minidl.explain("tanh")` shows it, folded below Numba's version.
+# Both forms are good for a $z$ of some units and useless for a small one, where the answer $z$ was there all the time.
+# So a good tanh is two functions, with a border between them: a short odd polynomial near 0, and $1 - 2 / (e^{2z} + 1)$
+# beyond. `minidl.explain("tanh")` shows it, folded below Numba's version.
 #
 # ## ReLU: nothing is rounded, and yet
 #
@@ -313,6 +313,9 @@ if "numba" in engines:
 # the C library's `exp` in it the loop takes one number at a time and waits for arithmetic; the four loops of NumPy,
 # whose `exp` works on vectors, may even be faster. *The polynomial* makes the loop a vector's. Only now is it the
 # memory that it waits for, and only now do fewer bytes mean less time.
+#
+# What a second core brings then depends on whether one alone can use up the memory's bandwidth, and on who else is
+# using it.
 #
 # **Find out what a loop waits for, then remove that.** The other things can be removed as well; nobody will notice.
 #
