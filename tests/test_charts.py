@@ -13,6 +13,12 @@ def test_times_are_read_in_their_unit(seconds, words):
     assert charts.readable(seconds) == words
 
 
+@pytest.mark.parametrize(("ratio", "words"), [(4, "4× as fast"), (1, "1× as fast"), (0.25, "4× as long"),
+                                              (150.3, "150× as fast")])  # fmt: skip
+def test_what_is_slower_takes_as_long(ratio, words):
+    assert charts.times_as_fast(ratio) == words
+
+
 def test_bars_begin_at_0_and_say_how_much_faster():
     picture = charts.times({"NumPy": 4e-3, "Numba": 1e-3}, "a title", floor=0.5e-3, floor_name="bandwidth")
     (axes,) = picture.axes
@@ -44,6 +50,27 @@ def test_curves_say_where_their_axes_begin():
     assert len({line.get_marker() for line in axes.lines}) == len({line.get_color() for line in axes.lines}) == 2
 
 
+def test_errors_show_the_largest_among_neighbours():
+    x = np.linspace(-1, 1, 1000)
+    error = np.zeros(1000)
+    error[[100, 700]] = 3, 2e6
+    (axes,) = charts.errors(x, {"textbook": error, "numba": np.ones(1000)}, "a title", bound=2.5).axes
+    drawn = axes.lines[0].get_ydata()
+    assert sorted(drawn)[-2:] == [3, 2e6]
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["textbook: at most 2e+06 ulp", "numba: at most 1 ulp", "the bound: 2.5 ulp"]
+
+
+def test_a_race_shows_every_curve_and_the_times_beside_them():
+    losses, seconds = {"numpy": [3.0, 2, 1], "numba": [3.0, 2, 1]}, {"numpy": 2.0, "numba": 1.0}
+    left, right = charts.race(losses, seconds, "a title").axes
+    assert [line.get_ydata().tolist() for line in left.lines] == [[3, 2, 1]] * 2
+    wide, narrow = (line.get_linewidth() for line in left.lines)
+    assert wide > narrow  # so that the one below is seen
+    assert all(tick == int(tick) for tick in left.get_xticks())
+    assert [bar.get_width() for bar in right.patches] == [2, 1]
+
+
 def test_small_errors_are_on_a_linear_axis_and_large_ones_are_not():
     x, small, large = np.linspace(1, 2, 100), np.full(100, 1.5), np.full(100, 1e6)
     (axes,) = charts.errors(x, {"numpy": small}, "a title", bound=4, logx=True).axes
@@ -61,14 +88,3 @@ def test_two_curves_of_one_engine_can_be_told_apart():
     assert first.get_color() == second.get_color()
     assert first.get_linestyle() != second.get_linestyle()
     assert first.get_markerfacecolor() != second.get_markerfacecolor()
-
-
-def test_errors_show_the_largest_among_neighbours():
-    x = np.linspace(-1, 1, 1000)
-    error = np.zeros(1000)
-    error[[100, 700]] = 3, 2e6
-    (axes,) = charts.errors(x, {"textbook": error, "numba": np.ones(1000)}, "a title", bound=2.5).axes
-    drawn = axes.lines[0].get_ydata()
-    assert sorted(drawn)[-2:] == [3, 2e6]
-    labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert labels == ["textbook: at most 2e+06 ulp", "numba: at most 1 ulp", "the bound: 2.5 ulp"]
