@@ -14,11 +14,11 @@ import math
 import numpy as np
 import pandas as pd
 import sympy as sp
-from IPython.display import Code, display
+from IPython.display import display
 
 import minidl
 from minidl import oracle
-from minidl.bench import ceilings, charts, ladders, operations, pictures, timing
+from minidl.bench import ceilings, charts, ladders, listings, operations, pictures, timing
 from minidl.contract import OPERATIONS
 from minidl.engines import why_not
 from minidl.formulas import FORMULAS, z
@@ -260,9 +260,10 @@ assert enough[0] <= 7 < enough[1]
 # values that are both at hand.
 
 # %%
-of_numba = minidl.explain("sigmoid", measure=False).columns[1]
-(piece,) = (piece for piece in of_numba.pieces if piece.name == "exp_float32")
-Code(piece.text, language="python")
+if "numba" in engines:
+    from minidl.engines.numba_engine.elementary import exp_float32
+
+    display(listings.python(exp_float32, "e^x for a float32, of which a compiler makes vector instructions."))
 
 # %% [markdown]
 # The C library's `exp` is as exact, but it is a call for one number. In a loop over millions that is the difference.
@@ -289,7 +290,7 @@ Code(piece.text, language="python")
 if "numba" in engines:
     ladder = ladders.get("activations")
     rungs = {rung.name: rung for rung in ladder.rungs}
-    display(*(Code(rungs[name].source, language="python") for name in ("NumPy in place", "njit, fused")))
+    display(*(listings.rung(rungs[name]) for name in ("NumPy in place", "njit, fused")))
 
 # %%
 if "numba" in engines:
@@ -322,7 +323,8 @@ if "numba" in engines:
 # ## And in the cache?
 #
 # A layer's activations are seldom 16 million. So the same for every size, as time for each number, beside the time in
-# which the bytes can be moved at the bandwidth of the level that holds them.
+# which the bytes can be moved at the bandwidth of the level that holds them. (Of all samples the least, since a
+# bandwidth is a maximum, too.)
 #
 # > **What would you expect?** In the memory, how many times as long as a ReLU does a sigmoid take? And in the first
 # > cache?
@@ -339,7 +341,7 @@ if "numba" in engines:
         rivals = {name: lambda call=call, a=source, b=target: call(a, b) for name, call in calls.items()}
         timed = timing.compare(rivals, repeat=(5, 100), budget_seconds=0.25).timings
         for name, its in timed.items():
-            each[name].append(its.median / size * 1e9)
+            each[name].append(its.least / size * 1e9)
         each["the bytes"].append(8 / ceiling.bandwidth(ceiling.holding(8 * size), "copy"))
     lines = {name: (sizes, values) for name, values in each.items()}
     display(charts.curves(lines, "An activation, by size", "numbers", "ns a number", logx=True, logy=True))
@@ -356,7 +358,7 @@ if "numba" in engines:
 # %% [markdown]
 # On the left all lines go down: that is the price of the call, shared by more and more numbers. In the middle the
 # numbers lie in a cache, and the arithmetic of the sigmoid shows: it takes many times as long as a ReLU, whose only
-# work is to move. On the right both wait for the memory, and the sigmoid costs hardly more than the ReLU: **what the
+# work is to move. On the right both wait for the memory, and the sigmoid comes near to the ReLU: **what the
 # arithmetic does while the bytes are on their way is free.**
 #
 # So the best activation is one that makes no way of its own at all. In minidl's compiled layers it is applied to the

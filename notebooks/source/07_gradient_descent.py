@@ -347,7 +347,7 @@ if "numba" in engines:
 
 # %% [markdown]
 # The bytes tell the ratios before anything has run. (NumPy takes somewhat longer still: its temporaries are new arrays,
-# which the system has to hand over page by page.) Making the arithmetic cleverer would gain nothing. What helps is to
+# which the system has to hand over page by page.) Making the arithmetic cleverer would gain little. What helps is to
 # move less: all in one loop, slots in 16 or 8 bits (Dettmers and others, *8-bit optimizers via block-wise
 # quantization*, 2022), or an optimizer that remembers less.
 #
