@@ -109,7 +109,7 @@ def clean(array: np.ndarray, name: str, dtype: np.dtype, *, finite: bool = True)
     if array.size == 0:
         raise ValueError(f"{name} is empty: it has shape {array.shape}")
     with np.errstate(over="ignore"):
-        cleaned = np.require(array, dtype, "CAW")
+        cleaned = np.require(array, dtype, ["C", "A", "W"])
     if finite and not all_finite(cleaned):
         place = tuple(int(axis) for axis in np.argwhere(~np.isfinite(cleaned))[0])
         where = " column ".join(str(axis) for axis in place[:2])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -54,8 +55,7 @@ def describe(model: Sequential, include_optimizer: bool) -> dict:
         "engine": model._engine and model._engine.name,
         "compiled": {
             "optimizer": described("optimizer", model.optimizer),
-            "loss": described("loss", model._loss),
-            "metrics": [described("metric", metric) for metric in model._metrics],
+            **judged(model._loss, model._metrics),
         }
         if compiled
         else None,
@@ -65,7 +65,12 @@ def describe(model: Sequential, include_optimizer: bool) -> dict:
     }
 
 
-def described(kind: str, thing: object) -> dict:
+def judged(loss: losses.Loss, chosen: list[metrics.Metric]) -> dict:
+    """What a model is judged by; ``judges`` makes it again."""
+    return {"loss": described("loss", loss), "metrics": [described("metric", metric) for metric in chosen]}
+
+
+def described(kind: str, thing: Any) -> dict:
     """The name of a thing's class and what its constructor takes, under the names it has there."""
     cls = type(thing)
     if cls not in CLASSES[kind]:
@@ -149,7 +154,7 @@ def restore(configuration: dict, arrays: dict[str, np.ndarray], engine: str | No
     return model
 
 
-def made(kind: str, data: object) -> object:
+def made(kind: str, data: Any) -> Any:
     """The thing that ``described`` described. An initializer that is None is the class's usual one."""
     known = {cls.__name__: cls for cls in CLASSES[kind]}
     name = data.get("class") if isinstance(data, dict) else None
@@ -241,21 +246,26 @@ def usable(saved: object, given: str | None) -> str | None:
     return instead
 
 
-def compile_like(model: Sequential, data: object, engine: str | None) -> None:
+def compile_like(model: Sequential, data: Any, engine: str | None) -> None:
     """Compile as the saved model was."""
     if engine is None:
         raise ValueError("it is compiled, but has no engine")
     fields(data, ("optimizer", "loss", "metrics"), "compiled")
+    (loss, chosen), optimizer = judges(data), made("optimizer", data["optimizer"])
+    model.compile(optimizer, loss, metrics=chosen, engine=engine, dtype=str(model._dtype))
+
+
+def judges(data: dict) -> tuple[losses.Loss, list[metrics.Metric]]:
+    """The loss and the metrics that ``judged`` described."""
     chosen = [made("metric", metric) for metric in listed(data["metrics"], "metrics")]
     if len({metric.name for metric in chosen}) < len(chosen):
         raise ValueError("two metrics have the same name")
-    optimizer, loss = made("optimizer", data["optimizer"]), made("loss", data["loss"])
-    model.compile(optimizer, loss, metrics=chosen, engine=engine, dtype=str(model._dtype))
+    return made("loss", data["loss"]), chosen
 
 
 def go_on(model: Sequential, step: object, slots: np.ndarray | None) -> None:
     """Put back where the training stood; nothing where it was not saved."""
-    wanted = {}
+    wanted: dict[str, tuple[int, ...]] = {}
     if step is not None:
         if not model.built or model.optimizer is None:
             raise ValueError("there is a step, but the model is not compiled and built")
@@ -312,14 +322,15 @@ def listed(data: object, what: str) -> list:
     return data
 
 
-def named(by_name: dict[str, layers.Layer], names: object, what: str) -> list[layers.Layer]:
-    for name in listed(names, what):
+def named(by_name: dict[str, layers.Layer], names: Any, what: str) -> list[layers.Layer]:
+    names = listed(names, what)
+    for name in names:
         if not isinstance(name, str) or name not in by_name:
             raise ValueError(f"{what} names {checks.shown(name)}, but there is no such layer")
     return [by_name[name] for name in names]
 
 
-def below(value: object, limit: int, name: str) -> int:
+def below(value: Any, limit: int, name: str) -> int:
     """A whole number in [0, limit)."""
     if checks.whole_number(value, name, 0) >= limit:
         raise ValueError(f"{name} must be less than {limit}")

@@ -26,6 +26,7 @@ STYLE = """
 .minidl .columns .box { border-top-width: 3px; }
 .minidl .columns h3 { margin: 0; }
 .minidl pre { margin: 8px 0 0; padding: 0; overflow-x: auto; white-space: pre-wrap; background: none; border: 0;
+  word-break: normal;
   color: inherit; font: 0.8rem/1.45 ui-monospace, "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 .minidl code { background: none; color: inherit; padding: 0; font-family: ui-monospace, "Cascadia Mono", Menlo,
   Consolas, "DejaVu Sans Mono", monospace; }
@@ -37,8 +38,8 @@ STYLE = """
   width: auto; border: 0; }
 .minidl tr { background: none; }
 .minidl th, .minidl td { padding: 4px 14px 4px 0; text-align: right; vertical-align: top; border: 0;
-  border-bottom: 1px solid #80828540; }
-.minidl .left { text-align: left; }
+  border-bottom: 1px solid #80828540; white-space: nowrap; }
+.minidl table tr > .left { text-align: left; white-space: normal; }
 .minidl dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 16px; margin: 10px 0 0;
   font-size: 0.9rem; }
 .minidl dt { margin: 0; } .minidl dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }

@@ -25,12 +25,12 @@ def evaluate(model, data: Rows, batch_size: int, calls: CallbackList) -> np.ndar
         sums = np.zeros(model._program.sums_size)
         for batch, rows in batches(len(data[0]), batch_size):
             calls.call("on_test_batch_begin", batch)
-            sums += model._engine.evaluate(model._program, *(None if part is None else part[rows] for part in data))
+            sums += model._sums(*(None if part is None else part[rows] for part in data))
             calls.call("on_test_batch_end", batch, logs=model._logs(sums))
             if model.stop_evaluating:
                 break
     else:
-        sums = model._engine.evaluate(model._program, *data)
+        sums = model._sums(*data)
     calls.call("on_test_end", logs=model._logs(sums))
     return sums
 

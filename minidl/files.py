@@ -65,6 +65,12 @@ def replacing(path: str | os.PathLike, keep_as: str | None = None) -> Iterator[I
         raise type(error)(f"cannot write {os.fsdecode(path)!r}: {error.strerror}") from None
 
 
+def refuse_ending(path: str | os.PathLike, ending: str, instead: str) -> None:
+    """ValueError where the path ends as files of another format do; ``instead`` says what writes those."""
+    if os.fsdecode(path).lower().endswith(ending):
+        raise ValueError(f"{os.fsdecode(path)!r} has the ending of another format: {instead}")
+
+
 def writable(path: str | os.PathLike) -> str:
     """The place that this path leads to (a link stays a link), once a file can be put there; else OSError.
 

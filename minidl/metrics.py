@@ -89,6 +89,11 @@ METRICS: dict[str, Callable[..., Metric]] = {
 }
 
 
+def larger_is_better(name: str) -> bool:
+    """Whether more of the metric of this name is better."""
+    return resolve([name], 1)[0].larger_is_better
+
+
 def check(metrics: object) -> list[str | Metric]:
     """The list as given, once every entry is known; ValueError names the nearest for one that is not."""
     if metrics is None:

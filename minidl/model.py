@@ -14,7 +14,7 @@ from minidl import callbacks as callbacks_
 from minidl import contract as c
 from minidl import metrics as metrics_
 from minidl.data.schema import Schema, arrange, schema_of
-from minidl.data.tables import Table
+from minidl.data.tables import Table, y_of
 from minidl.engines import Engine, get_engine, why_not
 from minidl.layers import Dense, Layer, Normalization, fill
 from minidl.metrics import Metric
@@ -52,7 +52,7 @@ class Sequential:
         self._shuffle = seeds.stream(self.seed, seeds.SHUFFLING)
         self._program: Program | None = None
         self._engine: Engine | None = None
-        self._dtype = np.dtype(np.float32)
+        self._dtype: np.dtype = np.dtype(np.float32)
         self._matmul_precision = "highest"
         self._optimizer: optimizers.Optimizer | None = None
         self._loss: losses.Loss | None = None
@@ -173,13 +173,13 @@ class Sequential:
         """
         optimizer, loss, given = optimizers.get(optimizer), losses.get(loss), metrics_.check(metrics)
         precision = checks.one_of(matmul_precision, "matmul_precision", PRECISIONS)
-        dtype, engine = checks.float_type(dtype), choose_engine(engine)
+        real, running = checks.float_type(dtype), choose_engine(engine)
         if not self.layers:
             raise RuntimeError("the model has no layers; add some before compile")
         chosen = metrics_.resolve(given, self._outputs())
         self._check_outputs(loss, chosen)
         self._optimizer, self._loss, self._metrics = optimizer, loss, chosen
-        self._dtype, self._engine, self._matmul_precision = dtype, engine, precision
+        self._dtype, self._engine, self._matmul_precision = real, running, precision
         if self.built:
             self._flatten()
 
@@ -311,11 +311,11 @@ class Sequential:
         batch_size = 32 if batch_size is None else checks.whole_number(batch_size, "batch_size", 1)
         verbose, callbacks = resolve(verbose), callbacks_.check(callbacks)
         X, y, _ = self._take(x, y)
-        (X, y, weight), _ = self._split(X, y, sample_weight)
+        data, _ = self._split(X, y, sample_weight)
         if not self.built:
             self._build(X.shape[1])
         with evaluation.callback_list(self, callbacks, verbose, len(X), batch_size) as calls:
-            sums = evaluation.evaluate(self, (X, y, weight), batch_size, calls)
+            sums = evaluation.evaluate(self, data, batch_size, calls)
         return callbacks_.by_name(self._logs(sums)) if return_dict else self._as_list(sums)
 
     def predict(
@@ -362,20 +362,9 @@ class Sequential:
         ``schema`` is that of the training data, for the validation data.
         """
         own, schema = schema_of(x), schema or self.schema
+        y = y_of(x, y, schema, whose)
         if isinstance(x, Table):
-            if y is not None:
-                raise ValueError("a Table brings its own y; give the table alone, or table.X and y")
-            if x.y is None:
-                raise ValueError(f"the {whose}table has no target: read it with read_csv(path, target=...)")
-            y = x.y
-            if schema is not None and schema.target not in (None, own.target):
-                raise ValueError(
-                    f"the model was trained to predict {schema.target.said}, but this {whose}table has "
-                    f"{own.target.said}; read it with schema=model.schema"
-                )
             own.check_outputs(self._outputs())
-        elif y is None:
-            raise TypeError(f"{whose}y is missing: give x and y, or a minidl.data.Table that holds both")
         X = self._features(x, schema, f"{whose}X")
         if schema is None or (schema.target is None and own is not None and own.columns == schema.columns):
             schema = own
@@ -420,8 +409,11 @@ class Sequential:
         such as will come, see ``minidl.quantize``. max_batch: rows for which buffers are laid out; more are taken in
         pieces of so many. threads: the most that a call may use; None is as many as pay.
 
-        Raises RuntimeError for a model that is not built, ValueError for one without a Dense layer.
+        Raises RuntimeError for a model that is not built, ValueError for one without a Dense layer and another dtype.
         """
+        from minidl.inference.predictor import Predictor, dtype_of
+
+        dtype = None if dtype is None else dtype_of(dtype)
         if dtype == "int8":
             from minidl.inference.quantize import quantize
 
@@ -433,8 +425,6 @@ class Sequential:
             return quantize(self, calibration_data).predictor(max_batch, threads)
         if calibration_data is not None:
             raise ValueError("calibration_data are for dtype='int8' alone; leave them out")
-        from minidl.inference.predictor import Predictor
-
         return Predictor.of_model(self, dtype, max_batch, threads)
 
     def save(self, path: str | PathLike, *, include_optimizer: bool = False) -> None:
@@ -485,7 +475,7 @@ class Sequential:
 
     def __setstate__(self, state: dict) -> None:
         vars(self).update(state)
-        self._engine = self._engine and get_engine(self._engine)
+        self._engine = state["_engine"] and get_engine(state["_engine"])
         if self.built:
             bind(self.layers, self._program)  # a copied view is an array of its own
 
@@ -496,6 +486,10 @@ class Sequential:
     def _require_compiled(self, what: str) -> None:
         if self._optimizer is None:
             raise RuntimeError(f"the model is not compiled: call compile(optimizer, loss) before {what}")
+
+    def _sums(self, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+        """The sums (contract.py) of loss and metrics over clean data."""
+        return self._engine.evaluate(self._program, X, y, weight)
 
     def _logs(self, sums: np.ndarray) -> dict[str, float]:
         rows = sums[c.ROWS]

@@ -6,14 +6,20 @@ import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
+from PIL import Image  # which matplotlib brings along
 
 from minidl import files
+
+if TYPE_CHECKING:
+    from minidl.callbacks import History
 
 STEEP = 100  # where the largest value is that many times the smallest, the axis is logarithmic
 MARKED = 30  # up to so many epochs each has a marker
@@ -53,8 +59,12 @@ def theme(style: Style):
 
 
 def png(figure: Figure) -> bytes:
+    """The picture in 256 colours, which no eye misses in a chart, and a third of the bytes."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+    image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
@@ -65,7 +75,7 @@ class Picture(Figure):
         return png(self)
 
 
-def history(record: object, path: str | Path | None = None) -> Picture:
+def history(record: History, path: str | Path | None = None) -> Picture:
     """``History.plot``: the loss and each metric over the epochs, training and validation laid on each other.
 
     Axes begin at 0, or are logarithmic and say so. RuntimeError where no epoch was trained; ValueError for a path
@@ -106,7 +116,7 @@ def write(figure: Figure, path: str | Path | None) -> None:
         files.replace(path, buffer.getvalue())
 
 
-def panel(axes: Axes, name: str, record: object) -> None:
+def panel(axes: Axes, name: str, record: History) -> None:
     """One quantity over the epochs: the training below with a wide line, so that equal curves are both seen."""
     last = max(map(len, record.history.values()))
     looks = {
@@ -158,7 +168,7 @@ def runs(epochs: list[int]) -> str:
     return ", ".join(words if len(words) <= 4 else [*words[:3], f"and {len(words) - 3} more runs"])
 
 
-def label_of(name: str, record: object) -> str:
+def label_of(name: str, record: History) -> str:
     """What the axis of a quantity says: of the loss its name, with the unit where it has one."""
     if name != "loss":
         return name.replace("_", " ")

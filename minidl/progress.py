@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import numbers
 import sys
@@ -17,11 +18,16 @@ from minidl.checks import shown
 def resolve(verbose: object) -> int:
     """0 silent, 1 a bar, 2 a line an epoch; "auto" is a bar in a terminal or notebook, else lines."""
     if isinstance(verbose, str) and verbose == "auto":
-        notebook = "ipykernel" in sys.modules and importlib.util.find_spec("ipywidgets") is not None
-        return 1 if sys.stdout.isatty() or notebook else 2
+        return 1 if sys.stdout.isatty() or ("ipykernel" in sys.modules and has_widgets()) else 2
     if isinstance(verbose, numbers.Integral | np.bool_) and verbose in (0, 1, 2):
         return int(verbose)
     raise ValueError(f"verbose must be 'auto', 0, 1 or 2, not {shown(verbose)}")
+
+
+@functools.cache  # looking takes longer than a prediction of one row
+def has_widgets() -> bool:
+    """Whether a notebook can show a bar."""
+    return importlib.util.find_spec("ipywidgets") is not None
 
 
 class Progress:

@@ -46,8 +46,9 @@ def save_model(model: Sequential, path: str | os.PathLike, *, include_optimizer:
     Initializers are kept by name; one that is a function of your own is forgotten once it has made its weights.
 
     Raises ValueError for what a file cannot hold: NaN or infinity among the weights, classes of your own, an
-    initializer of your own that is still needed; RuntimeError for ``include_optimizer`` where layers or optimizer were
-    changed after ``compile``; OSError where the file cannot be written. A file of before is then untouched.
+    initializer of your own that is still needed; and for a path that ends in .onnx. Raises RuntimeError for
+    ``include_optimizer`` where layers or optimizer were changed after ``compile``; OSError where the file cannot be
+    written. A file of before is then untouched.
     """
     include_optimizer = checks.truth(include_optimizer, "include_optimizer")
     with explained("the model cannot be saved", ValueError, TypeError):
@@ -67,12 +68,13 @@ def load_model(path: str | os.PathLike, engine: str | None = None) -> Sequential
     if engine is not None:
         get_engine(engine)  # what is wrong with it is said first
     kind, configuration, arrays = opened(path, "model", "quantized")
-    restore = config.restore
-    if kind == "quantized":
-        from minidl.inference.quantize.stored import restore
     impossible = f"the file {os.fsdecode(path)!r} holds no possible model"
     with explained(impossible, ValueError, TypeError, RuntimeError, OverflowError):
-        return restore(configuration, arrays, engine)
+        if kind == "quantized":
+            from minidl.inference.quantize import stored
+
+            return stored.restore(configuration, arrays, engine)
+        return config.restore(configuration, arrays, engine)
 
 
 def save_weights(model: Sequential, path: str | os.PathLike) -> None:
@@ -125,6 +127,7 @@ def write(path: str | os.PathLike, kind: str, configuration: dict, arrays: dict[
     """Write a file of this kind, whole or not at all."""
     from safetensors.numpy import save
 
+    check_ending(path)
     said = dict(zip(ABOUT, (kind, FORMAT_VERSION, __version__), strict=True)) | configuration
     with explained("the model cannot be saved", ValueError, TypeError, RecursionError):
         arrays = {
@@ -135,6 +138,11 @@ def write(path: str | os.PathLike, kind: str, configuration: dict, arrays: dict[
         if int.from_bytes(content[:8], "little") > HEADER_LIMIT:
             raise ValueError(f"its configuration takes more than {HEADER_LIMIT} bytes")
     files.replace(path, content)
+
+
+def check_ending(path: str | os.PathLike) -> None:
+    """ValueError where the path looks like an ONNX file's."""
+    files.refuse_ending(path, ".onnx", "save writes safetensors; an ONNX file is written by the model's export")
 
 
 def read(path: str | os.PathLike, *kinds: str) -> tuple[dict, dict[str, np.ndarray]]:
@@ -185,7 +193,8 @@ def minidl_text(path: str, header: bytes) -> str:
     try:
         metadata = parsed(header.decode())["__metadata__"]
     except (ValueError, TypeError, RecursionError):
-        raise ValueError(f"the file {path!r} is not a model of minidl, or is damaged or cut off") from None
+        hint = "; minidl.from_onnx reads ONNX files" if path.lower().endswith(".onnx") else ""
+        raise ValueError(f"the file {path!r} is not a model of minidl, or is damaged or cut off{hint}") from None
     except LookupError:
         metadata = None
     if not isinstance(metadata, dict) or not isinstance(metadata.get(KEY), str):
@@ -193,7 +202,7 @@ def minidl_text(path: str, header: bytes) -> str:
     return metadata[KEY]
 
 
-def parsed(text: str) -> object:
+def parsed(text: str) -> Any:
     """What a JSON text says; ValueError for a name that stands twice in one object, and for NaN and Infinity."""
 
     def once(pairs: list[tuple[str, object]]) -> dict:
@@ -213,5 +222,5 @@ def checksum(said: dict, arrays: dict[str, np.ndarray]) -> str:
     kinds = {name: (str(array.dtype), array.shape) for name, array in arrays.items()}
     digest = hashlib.sha256(json.dumps([said, kinds], sort_keys=True).encode())
     for name in sorted(arrays):
-        digest.update(arrays[name].reshape(-1).view(np.uint8))
+        digest.update(arrays[name].reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

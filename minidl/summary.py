@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 from html import escape
+from typing import TYPE_CHECKING
 
 from minidl import display
 from minidl.layers import Dense, Dropout, Layer, Normalization
 
+if TYPE_CHECKING:
+    from minidl.model import Sequential
+
 HEAD = ("layer", "output shape", "parameters", "settings")
 
 
-def show(model: object) -> None:
+def show(model: Sequential) -> None:
     """Print the table; in a notebook display it. Where the output is no terminal it is plain text."""
     if display.in_notebook():
         from IPython.display import HTML
@@ -24,7 +28,7 @@ def show(model: object) -> None:
         print(text(model))
 
 
-def rows(model: object) -> list[tuple[str, str, str, str]]:
+def rows(model: Sequential) -> list[tuple[str, str, str, str]]:
     """One row for each layer."""
     found = []
     for layer in model.layers:
@@ -48,7 +52,7 @@ def settings(layer: Layer) -> str:
     return ", ".join(words if layer.trainable else [*words, "frozen"])
 
 
-def remarks(model: object) -> list[str]:
+def remarks(model: Sequential) -> list[str]:
     """What there is to say of the whole model, one sentence a line."""
     found = []
     if model.built:
@@ -75,7 +79,7 @@ def in_bytes(size: int) -> str:
 # --- as text, in colours, as HTML -------------------------------------------------------------------------------
 
 
-def text(model: object) -> str:
+def text(model: Sequential) -> str:
     """The table as plain text."""
     lines = [HEAD, *rows(model)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
@@ -84,7 +88,7 @@ def text(model: object) -> str:
     return "\n".join([shown[0], "-" * (sum(widths) + 6), *shown[1:], *remarks(model)])
 
 
-def in_colours(model: object) -> None:
+def in_colours(model: Sequential) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -102,7 +106,7 @@ def in_colours(model: object) -> None:
         console.print(Text(remark, "dim"))
 
 
-def html(model: object) -> str:
+def html(model: Sequential) -> str:
     """The table as HTML that brings its style with it."""
     body = []
     for layer, *others in rows(model):

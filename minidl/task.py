@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidl import checks
 from minidl.data import Table, Target
 from minidl.layers import Dense, Layer, Normalization
 from minidl.model import Sequential
@@ -26,6 +27,17 @@ def check(table: Table, name: str) -> None:
         target = table.schema.target
         label = target.classes[0] if target.classes else table.y[0, 0]
         raise ValueError(f"the target {target.name!r} of {name} is {label} in every row: nothing to learn")
+
+
+def check_held_out(held_out: Table) -> None:
+    """ValueError where rows that shall tell which network is best are all of one class: any would be right on them."""
+    target = held_out.schema.target
+    if target.classes and held_out.y.min() == held_out.y.max():
+        label = checks.shown(target.classes[int(held_out.y[0, 0])])
+        raise ValueError(
+            f"the rows held out are all of the class {label} of the target {target.name!r}, so they cannot tell a good "
+            "network from a bad one; give more rows of the other classes"
+        )
 
 
 def network(table: Table, hidden: tuple[int, ...], activation: str = "relu", seed: int | None = None) -> Sequential:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from perf import accuracy, ceilings, coldstart, inference, ladder, memory, ops, report, shapes, training, ulp
+from perf import accuracy, ceilings, coldstart, gpu, inference, ladder, memory, ops, report, shapes, training, ulp
 
 COMMANDS = {  # what it runs, what it does, and where it takes arguments a function that adds them to its parser
     "ceilings": (ceilings.main, "the most that this machine can do: multiply-adds, and bandwidth of caches and memory"),
@@ -15,6 +15,7 @@ COMMANDS = {  # what it runs, what it does, and where it takes arguments a funct
     "accuracy": (accuracy.main, "what int8, pruning and fewer units cost and bring, on digits", accuracy.arguments),
     "ops": (ops.main, "a dense layer's matrix products, on one core and all, against BLAS libraries", ops.arguments),
     "shapes": (shapes.main, "networks that nothing was tuned for; says where minidl is slower", shapes.arguments),
+    "gpu": (gpu.main, "a GPU's ceilings, the tests on it, and minidl beside PyTorch and JAX there", gpu.arguments),
     "memory": (memory.main, "the most that training takes, and whether it grows with the epochs", memory.arguments),
     "coldstart": (coldstart.main, "a fresh process to a trained and evaluated model, against JAX where installed"),
     "ulp": (ulp.main, "the error of the elementary functions over the float32 line, in a minute", ulp.arguments),

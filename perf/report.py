@@ -93,6 +93,27 @@ def ulp_table(results: dict) -> str:
     return "\n".join(lines) + f"\n\nOf {which}. {origin(results['machine'])}"
 
 
+def gpu_table(results: list[dict]) -> str:
+    """A row for each GPU and case: minidl's fastest way, and how many times as long the rivals' fastest takes."""
+    columns = ("a step or a call on a GPU", "minidl", "PyTorch eager", "the fastest rival", "goals met")
+    lines = [f"| {' | '.join(columns)} |", "|---|---:|---:|---:|---:|"]
+    for content in results:
+        for name, case in content["cases"].items():
+            entries, goals = case["entries"], [outcome["met"] for outcome in case["goal"].values()]
+            rival = min((way for way in entries if not way.startswith("minidl")),
+                        key=lambda way, entries=entries: entries[way]["seconds"], default=None)  # fmt: skip
+            cells = [
+                f"{content['gpu']['name']}, {name}: {case['network']}, products {case['precision']}",
+                f"{duration(entries[case['fastest']]['seconds']).strip()} ({case['fastest'].partition(', ')[2]})",
+                factor(entries["PyTorch, eager"]["ratio"], False) if "PyTorch, eager" in entries else "",
+                f"{factor(entries[rival]['ratio'], True)} ({rival})" if rival else "",
+                f"{goals.count(True)} of {len(goals)}",
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    dates = ", ".join(f"{content['gpu']['name']} on {content['machine']['date'][:10]}" for content in results)
+    return "\n".join(lines) + f"\n\nThe rivals' columns say how many times as long they take. Measured: {dates}."
+
+
 def origin(machine: dict) -> str:
     names = [name for name in ("numpy", "numba", *rivals.PACKAGES) if name in machine["versions"]]
     versions = ", ".join(f"{name} {machine['versions'][name]}" for name in names)
@@ -107,6 +128,7 @@ TABLES = {
     "accuracy": (results_file.read, accuracy_table),
     "coldstart": (results_file.read, coldstart_table),
     "ulp": (results_file.read, ulp_table),
+    "gpu": (lambda name: results_file.read_gpus(), gpu_table),
 }
 
 

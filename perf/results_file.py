@@ -42,6 +42,12 @@ def read_cases(name: str) -> dict | None:
     return content if content and content.get("format") == FORMAT else None
 
 
+def read_gpus() -> list[dict] | None:
+    """What perf gpu has written of GPUs; None where there is nothing. What the CPU stood in for does not count."""
+    found = [json.loads(path.read_text()) for path in sorted(FOLDER.glob("gpu-*.json"))]
+    return [content for content in found if content["device"] == "gpu"] or None
+
+
 def add(name: str, case: str, found: dict) -> Path:
     """Put one case into perf/results/NAME.json; those of another machine or other versions are forgotten."""
     facts, content = facts_with_rivals(), read_cases(name)

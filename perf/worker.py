@@ -100,11 +100,15 @@ class Worker:
 
 @contextlib.contextmanager
 def environment(setting: dict) -> Iterator[None]:
-    """What must be known before a library is loaded: the number of threads, where the setting has one, and silence."""
+    """What must be known before a library is loaded: the threads and the device, where the setting has them."""
     found = dict(os.environ)
     if "threads" in setting:
         os.environ.update(dict.fromkeys(THREADS, str(setting["threads"])))
-    os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="", JAX_PLATFORMS="cpu")
+    os.environ.update(TF_CPP_MIN_LOG_LEVEL="3")
+    if setting.get("device") == "gpu":
+        os.environ.update(XLA_PYTHON_CLIENT_PREALLOCATE="false")  # or JAX would take most of the memory for itself
+    else:
+        os.environ.update(CUDA_VISIBLE_DEVICES="", JAX_PLATFORMS="cpu")
     try:
         yield
     finally:

@@ -34,6 +34,13 @@ def test_each_is_called_once_then_in_turns():
     assert found.timings["A"].samples == found.timings["B"].samples == 3
 
 
+def test_a_list_of_numbers_is_an_array():
+    timing.close(0.1)({"list": [1.0, 2.0], "array": np.array([1.0, 2.1])})
+    timing.close(0.1)({"one": [np.array([1.0]), np.array([2.0])], "other": [[1.0], [2.0]]})
+    with pytest.raises(timing.Disagreement, match=r"array differs from list by 0\.15"):
+        timing.close(0.1)({"list": [1.0, 2.0], "array": np.array([1.0, 2.3])})
+
+
 def test_first_call_is_reported_apart():
     shop = Workshop(A=1_000_000, B=lambda call: 9_000_000_000 if call == 1 else 250_000)
     found = timing.compare(shop.rivals, repeat=(5, 5), clock=shop.clock)
@@ -106,6 +113,16 @@ def test_interval_holds_the_ratio_and_is_the_same_every_time():
     found = timing.ratio(a, b)
     assert 2.9 < found.low < found.value < found.high < 3.1
     assert timing.ratio(a, b) == found
+
+
+def test_a_ratio_of_the_least_is_not_moved_by_what_disturbs_most_samples():
+    # 4 against 2 where nothing disturbed: in the first and the last round of A, in the second of B.
+    a, b = [4, 9, 40, 4], [20, 2, 30, 8]
+    assert timing.ratio(a, b, np.min).value == 2
+    assert timing.ratio(a, b).value == 6.5 / 14
+    found = timing.summarize({"A": 9, "B": 9}, {"A": a, "B": b}, {"A": 1, "B": 1}, np.min)
+    assert found.speedups["B"].value == 2
+    assert found.speedups["B"].low <= 2 <= found.speedups["B"].high
 
 
 def test_collector_rests_while_timing_and_comes_back():

@@ -634,6 +634,7 @@ BAD = [
     (ReduceLROnPlateau, {"patience": None}, TypeError, "patience"),
     (LearningRateScheduler, {"schedule": 0.1}, TypeError, "schedule must be a function"),
     (ModelCheckpoint, {"filepath": None}, TypeError, "filepath must be a path"),
+    (ModelCheckpoint, {"filepath": "m-{epoch}.onnx"}, ValueError, "by the model's export"),
     (ModelCheckpoint, {"filepath": "m", "save_freq": "batch"}, TypeError, "save_freq"),
     (ModelCheckpoint, {"filepath": "m", "save_freq": 0}, ValueError, "save_freq"),
     (ModelCheckpoint, {"filepath": "m", "save_best_only": 1}, TypeError, "save_best_only"),

@@ -1,5 +1,6 @@
 """The ceilings' kernels do all the work they claim, caches are read and found, and what is measured holds together."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -245,6 +246,42 @@ def test_ceilings_are_measured_once_and_can_be_written(measured):
     written = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert written["peaks"]["float32"]["one"] == found.peak()
     assert png(pictures.of_ceilings(found)).startswith(b"\x89PNG")
+
+
+def test_ceilings_show_themselves():
+    found = made()
+    for shown in (str(found), found._repr_html_()):
+        for words in ("a processor", "float32", "GFLOP/s", "200", "memory", "all 2 cores", "triad", "13"):
+            assert words in shown
+        assert "int8" not in shown  # it was not measured
+
+
+def test_reading_gives_a_rate_for_each_size_and_its_picture():
+    sizes = [2**12, 2**16]
+    rates = ceilings.reading(sizes, seconds=0.01)
+    assert len(rates) == 2
+    assert all(rate > 0.1 for rate in rates)
+    cached = dataclasses.replace(made().levels[0], name="L1", size=2**14)
+    found = dataclasses.replace(made(), levels=[cached, *made().levels])
+    assert [found.holding(size) for size in (1, 2**14, 2**14 + 1)] == ["L1", "L1", "memory"]
+    (axes,) = pictures.of_reading(sizes, rates, found).axes
+    assert axes.lines[0].get_xdata().tolist() == sizes
+    assert [text.get_text() for text in axes.texts] == ["L1 ends\n16 KiB"]
+
+
+def test_the_least_time_by_hand():
+    # 8e9 operations at 100 GFLOP/s are 80 ms, 4e9 bytes at 10 GB/s 400 ms; with all cores 40 ms and 4 / 15 s.
+    assert made().limits(8e9, 4e9) == {"arithmetic": pytest.approx(0.08), "memory": pytest.approx(0.4)}
+    assert made().limits(8e9, 4e9, cores="all") == {"arithmetic": pytest.approx(0.04), "memory": pytest.approx(4 / 15)}
+
+
+def test_points_on_the_roofline_by_hand():
+    # 8e9 operations on 4e9 bytes in half a second: 2 a byte, 16 GFLOP/s.
+    point = pictures.Point("numba relu", 8e9, 4e9, 0.5)
+    assert (point.intensity, point.gflops) == (2, 16)
+    (axes,) = pictures.of_points([point], made()).axes
+    assert [2.0, 16.0] in [[*line.get_xdata(), *line.get_ydata()] for line in axes.lines]
+    assert "numba relu" in [text.get_text() for text in axes.texts]
 
 
 def test_the_roof_by_hand():

@@ -13,6 +13,12 @@ def test_times_are_read_in_their_unit(seconds, words):
     assert charts.readable(seconds) == words
 
 
+@pytest.mark.parametrize(("ratio", "words"), [(4, "4× as fast"), (1, "1× as fast"), (0.25, "4× as long"),
+                                              (150.3, "150× as fast")])  # fmt: skip
+def test_what_is_slower_takes_as_long(ratio, words):
+    assert charts.times_as_fast(ratio) == words
+
+
 def test_bars_begin_at_0_and_say_how_much_faster():
     picture = charts.times({"NumPy": 4e-3, "Numba": 1e-3}, "a title", floor=0.5e-3, floor_name="bandwidth")
     (axes,) = picture.axes
@@ -53,3 +59,32 @@ def test_errors_show_the_largest_among_neighbours():
     assert sorted(drawn)[-2:] == [3, 2e6]
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == ["textbook: at most 2e+06 ulp", "numba: at most 1 ulp", "the bound: 2.5 ulp"]
+
+
+def test_a_race_shows_every_curve_and_the_times_beside_them():
+    losses, seconds = {"numpy": [3.0, 2, 1], "numba": [3.0, 2, 1]}, {"numpy": 2.0, "numba": 1.0}
+    left, right = charts.race(losses, seconds, "a title").axes
+    assert [line.get_ydata().tolist() for line in left.lines] == [[3, 2, 1]] * 2
+    wide, narrow = (line.get_linewidth() for line in left.lines)
+    assert wide > narrow  # so that the one below is seen
+    assert all(tick == int(tick) for tick in left.get_xticks())
+    assert [bar.get_width() for bar in right.patches] == [2, 1]
+
+
+def test_small_errors_are_on_a_linear_axis_and_large_ones_are_not():
+    x, small, large = np.linspace(1, 2, 100), np.full(100, 1.5), np.full(100, 1e6)
+    (axes,) = charts.errors(x, {"numpy": small}, "a title", bound=4, logx=True).axes
+    assert (axes.get_yscale(), axes.get_ylabel()) == ("linear", "largest error in ulp")
+    assert axes.get_ylim()[0] == 0
+    assert axes.get_ylim()[1] > 4
+    (axes,) = charts.errors(x, {"numpy": small, "textbook": large}, "a title").axes
+    assert axes.get_yscale() == "symlog"
+    assert "logarithmic" in axes.get_ylabel()
+
+
+def test_two_curves_of_one_engine_can_be_told_apart():
+    (axes,) = charts.curves({"numba relu": ([1, 2], [1, 2]), "numba tanh": ([1, 2], [2, 3])}, "t", "x", "y").axes
+    first, second = axes.lines
+    assert first.get_color() == second.get_color()
+    assert first.get_linestyle() != second.get_linestyle()
+    assert first.get_markerfacecolor() != second.get_markerfacecolor()

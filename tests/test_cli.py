@@ -268,6 +268,12 @@ def test_a_folder_that_is_missing_is_told_before_the_training(folder, monkeypatc
     assert run("train", "flowers.csv", "--target", "species", "--out", "none/m", "--categorical", "onehot") == 1
 
 
+def test_an_onnx_file_is_not_what_train_writes(folder, monkeypatch, capsys):
+    monkeypatch.setattr(minidl.Sequential, "fit", lambda *_, **__: pytest.fail("trained in vain"))
+    assert run("train", "flowers.csv", "--target", "species", "--out", "m.onnx", "--categorical", "onehot") == 1
+    assert "'m.onnx' has the ending of another format" in capsys.readouterr().err
+
+
 def test_an_interrupted_training_is_saved(folder, monkeypatch, capsys):
     fit = minidl.Sequential.fit
 

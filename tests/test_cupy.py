@@ -181,9 +181,11 @@ def test_the_real_cupy_s_objects_have_what_the_device_uses():
     """What device.py asks of a stream, a graph, a kernel and an array."""
     cupy = pytest.importorskip("cupy", reason="CuPy is not installed")
     for kind, names in (
-        (cupy.cuda.Stream, ["begin_capture", "end_capture", "synchronize", "__enter__"]),
+        (cupy.cuda.Stream, ["begin_capture", "end_capture", "synchronize", "record", "wait_event", "__enter__"]),
+        (cupy.cuda.Event, ["synchronize"]),
         (cupy.cuda.Graph, ["launch"]),
-        (cupy.cuda.Device, ["attributes", "compute_capability"]),
+        (cupy.cuda.Device, ["attributes", "compute_capability", "mem_info"]),
+        (cupy.cuda.MemoryPool, ["free_bytes"]),
         (cupy.RawModule, ["get_function"]),
         (cupy.RawKernel, ["__call__", "max_dynamic_shared_size_bytes"]),
         (cupy.ndarray, ["set", "data", "dtype", "shape"]),

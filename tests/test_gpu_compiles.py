@@ -34,7 +34,8 @@ def by_nvrtc(architecture):
     program = nvrtc.createProgram(kernels.source(), "kernels.cu", (), ())
     for kernel in kernels.ALL:
         nvrtc.addNameExpression(program, kernel.name)
-    options = ("-std=c++17", "-ftz=true", f"-arch=sm_{architecture}", "--ptxas-options=-v")  # -ftz as CuPy does
+    as_cupy_does = "-ftz=true", "--device-as-default-execution-space"
+    options = ("-std=c++17", *as_cupy_does, f"-arch=sm_{architecture}", "--ptxas-options=-v")
     try:
         try:
             nvrtc.compileProgram(program, options)

@@ -1,6 +1,8 @@
-"""The GPU's fast path on the CPU's device: recorded steps and the persistent kernel follow the reference."""
+"""The GPU's fast path, on the CPU's device where there is no GPU: recorded steps and steps in one launch follow the
+reference."""
 
 import copy
+from types import SimpleNamespace
 
 import gpu_devices
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 import minidl
 from minidl import contract as c
-from minidl.engines.cupy_engine import chosen, kernels, persistent
+from minidl.engines.cupy_engine import chosen, kernels, persistent, streamed
 from minidl.engines.cupy_engine.captured import CapturedForward, CapturedTrainer
 from minidl.engines.cupy_engine.launches import Network
 from minidl.engines.numpy_engine import infer, train
@@ -181,7 +183,7 @@ def test_tf32_follows_the_loss_curve(way):
 def test_a_run_can_be_repeated_to_the_bit(way):
     """Whichever turns the threads and blocks have: no sum depends on who comes first."""
     found = []
-    for turns in gpu_devices.TURNS:
+    for turns in gpu_devices.CPU_TURNS or [gpu_devices.GPU] * 2:
         program = program_of(everything())
         trainer = CapturedTrainer(
             program, X, TARGETS["binary_crossentropy"], WEIGHT, 16, device=gpu_devices.device(turns),
@@ -205,6 +207,29 @@ def test_steps_are_recorded_once(monkeypatch):
     assert len(recorded) == 2  # one step, and many
     trainer.run(orders_of(3), 0, ROWS)  # more epochs than there was room for
     assert len(recorded) == 4
+
+
+def test_a_run_of_many_launches_is_one_of_few(monkeypatch):
+    """Where the persistent kernel stops and is launched anew, it goes on as if it had not."""
+    found = []
+    for steps in (persistent.STEPS, 2):
+        monkeypatch.setattr(persistent, "STEPS", steps)
+        program = program_of(everything())
+        trainer = CapturedTrainer(
+            program, X, TARGETS["binary_crossentropy"], None, 16, device=gpu_devices.device(), in_one_launch=True
+        )  # fmt: skip
+        sums, arrays, _ = runs(trainer, program)
+        found.append((sums.tobytes(), [array.tobytes() for array in arrays]))
+    assert found[0] == found[1]
+
+
+def test_tiles_fill_the_gpu_and_have_room():
+    device = copy.copy(gpu_devices.device())
+    network = Network(device, program_of(everything()), 16, kernels.FLOAT32, training=True)
+    for blocks, shared, tile in ((1, 227, 128), (4, 227, 128), (5, 227, 64), (17, 227, 32), (1, 99, 64), (1, 48, 32)):
+        device.multiprocessors, device.shared_memory = blocks, shared * 1024
+        assert network.with_tile(kernels.forward, 256, 256, 1).tile == tile
+    assert network.with_tile(kernels.backward_W, 256, 256, 13).tile == 32  # in 48 kB
 
 
 def test_what_is_written_between_runs_is_trained_on():
@@ -237,18 +262,55 @@ def meddle(program):
 def test_forward_follows_the_reference(name, rows):
     program = program_of(NETWORKS[name][0](), auc=name not in ("a dropout last", "an activation of its own"))
     forward, out = CapturedForward(program, 16, device=gpu_devices.device()), np.empty((rows, 3), np.float32)
-    y, sums = TARGETS["binary_crossentropy"], 0
+    y = TARGETS["binary_crossentropy"]
     for _ in range(2):  # the second time with other weights
         forward.take()
-        sums = 0
-        for start in range(0, rows, 16):
-            part = slice(start, min(start + 16, rows))
-            forward.predict(X[part], out[part])
-            sums = sums + forward.evaluate(X[part], y[part], WEIGHT[part])
+        forward.predict(X[:rows], out)  # 16 rows at a time, through two buffers
+        sums = forward.evaluate(X[:rows], y[:rows], WEIGHT[:rows])
         np.testing.assert_allclose(out, infer.predict(program, X[:rows]), rtol=1e-5, atol=1e-6)
         wanted = infer.evaluate(program, X[:rows], y[:rows], WEIGHT[:rows])
         np.testing.assert_allclose(sums, wanted, rtol=1e-5, atol=1e-5)
         program.parameters[: program.trainable] *= 1.5
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT])
+@pytest.mark.parametrize("name", ["everything", "one layer", "a dropout first"])
+def test_data_that_do_not_fit_are_streamed_to_the_same_bits(name, weight, monkeypatch):
+    """Shuffled, with a last batch that is ragged, in two runs; the CPU's device copies as late as it may."""
+    found, device = [], gpu_devices.device()
+    for free in (2**40, 1000):
+        monkeypatch.setattr(device, "free_memory", lambda free=free: free)
+        program = program_of(NETWORKS[name][0]())
+        trainer = CapturedTrainer(
+            program, X, TARGETS["binary_crossentropy"], weight, 16, device=device, in_one_launch=False
+        )  # fmt: skip
+        assert bool(trainer.buffers) == (free == 1000)
+        sums, arrays, step = runs(trainer, program)
+        found.append((sums.tobytes(), [array.tobytes() for array in arrays], step))
+    assert found[0] == found[1]
+
+
+def test_the_persistent_kernel_does_not_stream(monkeypatch):
+    device = gpu_devices.device()
+    monkeypatch.setattr(device, "free_memory", lambda: 0)
+    program = program_of(everything())
+    y = TARGETS["binary_crossentropy"]
+    assert not CapturedTrainer(program, X, y, None, 16, device=device, in_one_launch=True).in_one_launch
+
+
+@pytest.mark.skipif(not gpu_devices.CPU_TURNS, reason="the CPU's device does not run here")
+@pytest.mark.parametrize("fault", [False, True])
+def test_rows_that_nobody_waits_for_are_missing(fault, monkeypatch):
+    """What the tests of streaming are worth: without the wait, the network computes with what has not arrived."""
+    device = gpu_devices.device(gpu_devices.CPU_TURNS[0])
+    if fault:
+        monkeypatch.setattr(streamed.Buffer, "use", lambda buffer, launch: launch())
+    program = program_of(everything())
+    forward, out = CapturedForward(program, 16, device=device), np.full((ROWS, 3), np.nan, np.float32)
+    forward.take()
+    forward.predict(X, out)
+    wanted = infer.predict(program, X)
+    assert np.allclose(out, wanted, rtol=1e-5, atol=1e-6) != fault
 
 
 def test_what_the_persistent_kernel_takes():
@@ -293,9 +355,13 @@ def test_without_being_asked_the_readable_version_runs(monkeypatch):
     monkeypatch.delenv(chosen.SWITCH, raising=False)
     assert chosen.device_for(program) is None
     monkeypatch.setenv(chosen.SWITCH, "1")
-    monkeypatch.setattr(chosen, "the_gpu", lambda: "a GPU")
-    monkeypatch.setattr(chosen, "xp", type("CuPy", (), {"RawModule": None}))
-    assert chosen.device_for(program) == "a GPU"
+    gpu = SimpleNamespace(capability=80)
+    monkeypatch.setattr(chosen, "the_gpu", lambda: gpu)
+    monkeypatch.setattr(chosen, "xp", SimpleNamespace(RawModule=None))
+    assert chosen.device_for(program) is gpu
+    gpu.capability = 75  # the kernels' instructions are younger
+    assert chosen.device_for(program) is None
+    gpu.capability = 80
     program.parameters = program.parameters.astype(np.float64)  # the kernels know float32 only
     assert chosen.device_for(program) is None
 

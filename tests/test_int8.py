@@ -77,7 +77,7 @@ SIZES = st.integers(1, 40)
 @given(n=SIZES, i=SIZES, o=SIZES, seed=st.integers(0, 2**32))
 def test_sums_of_any_shape_are_exact(hosted, n, i, o, seed):
     rng = np.random.default_rng(seed)
-    q, W = rng.integers(0, 256, (n, i), np.uint8), rng.integers(-127, 128, (i, o), np.int8)
+    q, W = rng.integers(0, 256, (n, i), np.uint8), rng.integers(-128, 128, (i, o), np.int8)
     assert np.array_equal(hosted.dense_int8(q, W), q.astype(np.int64) @ W.astype(np.int64))
 
 

@@ -430,6 +430,23 @@ def test_places_where_nothing_can_be_written(path, tmp_path):
         model.export(path / "deeper")
 
 
+def test_an_ending_that_names_the_other_format(tmp_path):
+    model, onnx_path, own = a_model(Dense(3, input_shape=(4,))), tmp_path / "w.ONNX", tmp_path / "w.safetensors"
+    for one in (model, minidl.quantize(model, dynamic=True)):
+        with pytest.raises(ValueError, match=r"ONNX' has the ending of another format: .* by the model's export"):
+            one.save(onnx_path)
+        with pytest.raises(ValueError, match=r"safetensors' has the ending of another format: .* by the model's save"):
+            one.export(own)
+    with pytest.raises(ValueError, match="by the model's export"):
+        model.save_weights(onnx_path)
+    assert not any(tmp_path.iterdir())
+    model.save(own), model.export(onnx_path)
+    with pytest.raises(ValueError, match=r"minidl\.load_model reads files of minidl"):
+        minidl.from_onnx(own)
+    with pytest.raises(ValueError, match=r"minidl\.from_onnx reads ONNX files"):
+        minidl.load_model(onnx_path)
+
+
 def test_without_the_package_onnx(path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     sentence = r'need the package onnx, but onnx is not installed; install it with: pip install "minidl\[onnx\]"'

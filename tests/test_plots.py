@@ -1,5 +1,6 @@
 """History.plot: what is drawn, that axes are honest, and that it needs and changes nothing around it."""
 
+import io
 import math
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import matplotlib
 import numpy as np
 import pytest
+from PIL import Image
 
 from minidl import Dense, History, Sequential
 
@@ -105,6 +107,15 @@ def test_bad_paths(tmp_path, name, error, sentence):
     with pytest.raises(error, match=sentence):
         record(loss=[1.0]).plot(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_fewer_colours_are_not_seen():
+    figure = record(loss=[1.0, 0.5, 0.25], val_loss=[1.1, 0.7, 0.5]).plot()
+    shown = np.asarray(Image.open(io.BytesIO(figure._repr_png_())).convert("RGB"), float)
+    drawn = np.asarray(figure.canvas.buffer_rgba(), float)[..., :3]
+    assert shown.shape == drawn.shape
+    assert np.abs(shown - drawn).mean() < 0.5  # of 255
+    assert np.abs(shown - drawn).max() < 40
 
 
 def test_settings_stay_and_pyplot_stays_out():

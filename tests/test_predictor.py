@@ -84,6 +84,23 @@ def test_a_normalization_far_from_zero_stays_since_folding_it_would_cost_digits(
     np.testing.assert_allclose(folded.predict(far), exact, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_predict_is_the_call_but_for_nan(dtype):
+    model = given(dense(8, "relu"), dense(2))
+    predictor = model.predictor(dtype, max_batch=64, calibration_data=X if dtype == "int8" else None)
+    np.testing.assert_array_equal(predictor.predict(X.tolist()), predictor(X))
+    holed = X.copy()
+    holed[3, 1] = np.nan
+    with pytest.raises(ValueError, match="X holds NaN in row 3 column 1"):
+        predictor.predict(holed)
+
+
+def test_a_predictor_says_what_to_save(tmp_path):
+    with pytest.raises(RuntimeError, match=r"save the model .* and call predictor\(\) when it is loaded"):
+        given(dense(2)).predictor().save(tmp_path / "model")
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_predictor_is_frozen_and_takes_any_number_of_rows():
     model = given(normal(), dense(8, "relu"), dense(2))
     predictor = model.predictor(max_batch=64)
@@ -212,6 +229,18 @@ def test_calibration_data_are_for_int8_alone():
         given(dense(3)).predictor(calibration_data=X)
     with pytest.raises(TypeError, match="needs calibration_data"):
         given(dense(3)).predictor("int8")
+
+
+@pytest.mark.parametrize("dtype", ["int 8", "float16", "flaot32", np.float16, 8, "f4,f4", ""])
+def test_another_dtype_is_refused_before_all_else(dtype):
+    with pytest.raises(ValueError, match="dtype must be 'float32', 'float64' or 'int8', not "):
+        given(dense(3)).predictor(dtype, calibration_data=X)
+
+
+def test_a_dtype_of_numpy_s_will_do():
+    model = given(dense(3))
+    assert model.predictor(np.float64).dtype == "float64"
+    assert model.predictor(np.int8, calibration_data=X).dtype == "int8"
 
 
 def test_a_float64_model_may_predict_in_float32():

@@ -1,6 +1,8 @@
 """The progress of a training: how often it is drawn, and that the last state is."""
 
+import io
 import itertools
+import sys
 
 import pytest
 
@@ -35,3 +37,14 @@ def test_lines_without_a_terminal(clock, capsys):
         clock[0] += 1.5
         shown.end_of_epoch(0, {"loss": 0.123456})
     assert capsys.readouterr().out == "epoch 1/1  1.500 s  loss 0.1235\n"
+
+
+def test_a_notebook_is_searched_for_widgets_once(monkeypatch):
+    searched = []
+    monkeypatch.setattr(progress.importlib.util, "find_spec", lambda name: searched.append(name))
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    monkeypatch.setattr(sys, "stdout", io.StringIO())  # no terminal
+    progress.has_widgets.cache_clear()
+    assert [progress.resolve("auto") for _ in range(3)] == [2, 2, 2]
+    assert searched == ["ipywidgets"]
+    progress.has_widgets.cache_clear()

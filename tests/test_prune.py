@@ -60,6 +60,14 @@ def test_the_share_is_of_each_layer_or_of_the_whole_model():
     assert [W.tolist() for W in whole.get_weights()[::2]] == [[[0, 0], [0, 0]], [[5, 6], [7, 8]]]
 
 
+def test_a_share_for_each_layer_that_is_named():
+    model = Sequential([Dense(2, input_shape=(2,)), Dense(2), Dense(2)], seed=0)
+    for layer in model.layers:
+        layer.W = [[1, 2], [3, 4]]
+    found = prune.magnitude(model, {"dense_2": 0.75, "dense": 0.5}).get_weights()[::2]
+    assert [W.tolist() for W in found] == [[[0, 0], [3, 4]], [[1, 2], [3, 4]], [[0, 0], [0, 4]]]
+
+
 @properties
 @given(st.integers(1, 30), st.integers(1, 9), st.floats(0, 1, exclude_max=True), st.integers(0, 9))
 def test_exactly_the_share_is_zero_and_no_smaller_weight_stays(inputs, units, share, seed):
@@ -266,6 +274,12 @@ def test_payoff_measures_each_way():
     assert all(one.seconds > 0 and one.speedup.low <= one.speedup.high for one in found.found)
 
 
+def test_payoff_s_dense_product_is_on_one_core_as_the_sparse_one_is(monkeypatch):
+    threaded = "minidl.engines.numba_engine.dense.pays"
+    monkeypatch.setattr(threaded, lambda *_: pytest.fail("it was asked whether several threads pay"))
+    prune.payoff((20, 12), rows=(2,), sparsities=(0.5,), seconds=0)
+
+
 def test_payoff_takes_a_model_s_widths_and_dtype():
     found = prune.payoff(network(dtype="float64"), rows=(2,), sparsities=(0.9,), seconds=0)
     assert (found.widths, found.dtype) == ((5, 8, 6, 1), "float64")
@@ -350,6 +364,14 @@ BAD = {
     "sparsity True": (prune.magnitude, M, {"sparsity": True}, TypeError, ("sparsity must be a number", "True")),
     "sparsity text": (prune.magnitude, M, {"sparsity": "half"}, TypeError, ("sparsity must be a number", "half")),
     "scope": (prune.magnitude, M, HALF | {"scope": "layers"}, ValueError, ("scope", "did you mean 'layer'?")),
+    "sparsity {}": (prune.magnitude, M, {"sparsity": {}}, ValueError, ("sparsity is empty", "{'dense': 0.5}")),
+    "one sparsity 1": (prune.magnitude, M, {"sparsity": {"dense": 1}}, ValueError, ("sparsity of 'dense'", "[0, 1)")),
+    "sparsity of none": (
+        prune.magnitude, M, {"sparsity": {"dens": 0.5}}, ValueError, ("no Dense layer 'dens'", "did you mean 'dense'?")
+    ),
+    "sparsities of all": (
+        prune.magnitude, M, {"sparsity": {"dense": 0.5}, "scope": "model"}, TypeError, ("one share of all weights",)
+    ),
     "no model": (prune.magnitude, lambda: "model", HALF, TypeError, ("only a minidl.Sequential", "'model'")),
     "not built": (prune.two_of_four, lambda: Sequential([Dense(3)]), {}, RuntimeError, ("no weights yet",)),
     "no Dense": (prune.sparsity, lambda: Sequential([Dropout(0.5, input_shape=(2,))]), {}, ValueError, ("no Dense",)),
@@ -360,6 +382,7 @@ BAD = {
     "keep 4": (prune.units, M, {"keep": 4}, TypeError, ("a share such as 0.5, or a dictionary", "4")),
     "keep True": (prune.units, M, {"keep": True}, TypeError, ("a share such as 0.5", "True")),
     "keep text": (prune.units, M, {"keep": "half"}, TypeError, ("must be a number", "half")),
+    "keep {}": (prune.units, M, {"keep": {}}, ValueError, ("keep is empty", "nothing is asked for", "{'dense': 0.5}")),
     "keep no unit": (prune.units, M, {"keep": {"dense": 0}}, ValueError, ("'dense' keeps", "at least 1", "0")),
     "keep one True": (prune.units, M, {"keep": {"dense": True}}, TypeError, ("'dense' keeps", "True")),
     "keep too many": (prune.units, M, {"keep": {"dense": 9}}, ValueError, ("its 8 units", "at most all", "9")),
@@ -371,7 +394,8 @@ BAD = {
     "one width": (prune.payoff, lambda: (784,), {}, ValueError, ("a network's widths", "(784,)")),
     "width 0": (prune.payoff, lambda: (784, 0), {}, ValueError, ("a width must be at least 1", "0")),
     "width text": (prune.payoff, lambda: (784, "a"), {}, TypeError, ("a width must be a whole number", "'a'")),
-    "payoff of text": (prune.payoff, lambda: "784-256", {}, TypeError, ("only a minidl.Sequential", "'784-256'")),
+    "payoff of text": (prune.payoff, lambda: "784-256", {}, TypeError, ("widths such as (784, 256, 1)", "'784-256'")),
+    "payoff of one number": (prune.payoff, lambda: 784, {}, TypeError, ("give a Sequential", "not 784")),
     "rows": (prune.payoff, lambda: (4, 2), {"rows": (0,)}, ValueError, ("a number of rows", "at least 1")),
     "no rows": (prune.payoff, lambda: (4, 2), {"rows": ()}, TypeError, ("rows must be a tuple of numbers", "()")),
     "sparsities": (prune.payoff, lambda: (4, 2), {"sparsities": (1,)}, ValueError, ("a sparsity", "[0, 1)")),

@@ -48,8 +48,7 @@ def test_one_column_few_rows_and_little_work_stay_on_one_thread(m, o, d, monkeyp
 def test_arrays_that_the_operation_refuses_are_refused_large_too(monkeypatch):
     monkeypatch.setattr(threads, "available", lambda: 2)
     x, W, b, _ = layer(512, 300, 256, "float32")
-    with pytest.raises(Exception, match="contiguous"):
-        dense.dense(x[::2], W, b)
-    with pytest.raises(NotImplementedError):
-        dense.dense(np.asfortranarray(x), W, b)
+    for gaps in (x[::2], np.asfortranarray(x)):
+        with pytest.raises(Exception, match="contiguous"):
+            dense.dense(gaps, W, b)
     assert not shared_product.pays(512, 256, 300, x, W.astype("float64"), None)

@@ -247,6 +247,64 @@ def test_a_table_is_brought_into_the_model_s_order():
     assert found.found.accuracy[0] == pytest.approx(model.evaluate(table)[1])
 
 
+LABELED = data.read_csv(data.BREAST_CANCER, target="benign")
+JUDGED = Sequential([Normalization(), Dense(1, "sigmoid")], seed=0)
+JUDGED.compile("adam", "binary_crossentropy", metrics=["accuracy", "auc", "mse"], engine="numpy")
+JUDGED.fit(LABELED, verbose=0)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "auc", "mse", "binary_accuracy"])
+def test_any_metric_of_a_table_is_what_evaluate_says(metric):
+    models = {"float32": JUDGED, "predictor": JUDGED.predictor(), "int8": minidl.quantize(JUDGED, LABELED)}
+    found = tune.pareto(models, LABELED, metric=metric, seconds=0.01)
+    of, name = models["int8"].evaluate(LABELED, return_dict=True), metric.removeprefix("binary_")
+    expected = JUDGED.evaluate(LABELED, return_dict=True)[name]
+    assert found.found[metric].tolist() == pytest.approx([expected, expected, of[name]], rel=1e-5)
+
+
+def test_more_auc_is_better(clock):
+    # Ranked rightly, and with one pair of the four turned round: 1 and 3/4. Keras's 200 thresholds see it the same.
+    models = {"good": [0.1, 0.4, 0.6, 0.9], "bad": [0.1, 0.6, 0.4, 0.9]}
+    models = {name: model_of(clock, lambda rows: MS, outputs) for name, outputs in models.items()}
+    found = tune.pareto(models, X[:4], [0, 0, 1, 1], metric="auc")
+    assert found.found.auc.tolist() == pytest.approx([1, 0.75])
+    assert found.front == ("good",)
+    assert found.plot().axes[0].get_ylabel() == "auc"
+
+
+def test_auc_of_several_outputs_is_that_of_evaluate():
+    y, model = np.arange(100) % 3, Sequential([Dense(3, "softmax", input_shape=(3,))], seed=0)
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["auc"], engine="numpy")
+    expected = model.evaluate(X, y)[1]
+    for given_ in (y, np.eye(3)[y]):
+        assert tune.pareto({"m": model}, X, given_, metric="auc", seconds=0).found.auc[0] == pytest.approx(expected)
+
+
+def test_the_metric_can_be_a_quantized_model_s():
+    quantized = minidl.quantize(JUDGED, dynamic=True)
+    assert tune.pareto({"int8": quantized}, LABELED, seconds=0).metric == "accuracy"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_a_predictor_knows_the_columns_too(dtype):
+    predictor = JUDGED.predictor(dtype, calibration_data=LABELED if dtype == "int8" else None)
+    names = LABELED.schema.features
+    shuffled = pd.DataFrame(LABELED.X, columns=names)[names[::-1]]
+    found = tune.pareto({"m": predictor}, shuffled, LABELED.y, metric="auc", seconds=0).found.auc[0]
+    assert found == tune.pareto({"m": predictor}, LABELED, metric="auc", seconds=0).found.auc[0]
+
+
+def test_another_target_is_not_taken_for_the_model_s():
+    other = data.read_csv(data.BREAST_CANCER, target="mean_radius")
+    with refused(ValueError, "the model was trained to predict 'benign'", "read it with schema=model.schema"):
+        tune.pareto({"m": JUDGED}, other, metric="mse")
+
+
+def test_batch_size_takes_a_table():
+    found = tune.batch_size(JUDGED, LABELED, 1000, sizes=[569], seconds=0, verbose=0)
+    assert found.best == 569
+
+
 # --- the latency model -----------------------------------------------------------------------------------------------
 
 PLANTED = (2e-6, 4e-7, 2e-11, 2.5e-11, 5e-11)
@@ -310,6 +368,10 @@ def test_it_says_what_it_does_not_know():
         model.predict((4, 0))
     with refused(ValueError, "at least one network"):
         model.fit([])
+    with refused(TypeError, "widths must be a network's inputs and each layer's units, not (3,)"):
+        model.fit([(3,)])
+    with refused(TypeError, "rows must be a tuple of whole numbers, not 5"):
+        model.fit([(3, 1)], rows=5)
     with refused(ValueError, "float16"):
         LatencyModel("numpy", "float16")
 
@@ -443,6 +505,13 @@ def test_the_task_is_read_off_y(y, task, metric):
     assert found.metric == metric
     assert values[0] == (values.min() if metric == "mae" else values.max())
     assert found.best.predict(X).shape == (100, 3 if metric == "accuracy" else 1)
+
+
+def test_a_search_on_a_table_keeps_its_schema():
+    found = found_in(LABELED)
+    assert (found.metric, found.best.schema) == ("accuracy", LABELED.schema)
+    assert found.best.evaluate(LABELED)[1] > 0.9
+    assert found_in((LABELED.X, LABELED.y)).best.schema is None
 
 
 def test_optuna_is_told_to_be_missed(monkeypatch):
@@ -606,7 +675,7 @@ BAD = [
     (pareto_with(path="front.gif"), ValueError, "front.gif"),
     (pareto_with(path="no/folder/front.png"), FileNotFoundError, "no folder"),
     (pareto_with(seconds=-1), ValueError, "seconds"),
-    (structure_with(data=X), TypeError, "data must be (X, y), not"),
+    (structure_with(data=X), TypeError, "data must be (X, y), as in structure((X, y), 1), or a Table, not"),
     (structure_with(data=(X, LABELS, X)), TypeError, "data must be (X, y)"),
     (structure_with(data=(X, LABELS[:5])), ValueError, "X has 100 rows, but y has 5"),
     (structure_with(data=(X, np.eye(2)[LABELS])), ValueError, "y has shape (100, 2)"),
@@ -614,6 +683,14 @@ BAD = [
     (structure_with(data=(X[:0], LABELS[:0])), ValueError, "X is empty"),
     (structure_with(data=(X, np.where(LABELS, np.nan, 0))), ValueError, "y holds NaN"),
     (structure_with(data=(X[:5], LABELS[:5])), ValueError, "at least 10 are needed"),
+    (structure_with(data=LABELED, task="regression"), ValueError, "read it with task='regression' instead"),
+    (structure_with(data=data.read_csv(data.BREAST_CANCER)), ValueError, "the table has no target"),
+    (structure_with(data=(X, (np.arange(100) < 2) * 1)), ValueError, "held out are all of the class 0"),
+    (pareto_with(y=None), TypeError, "y is missing: give x and y, or a minidl.data.Table"),
+    (pareto_with(X=LABELED), ValueError, "a Table brings its own y"),
+    (pareto_with(metric="auc", y=0 * LABELS), ValueError, "'auc' needs labels of 0 and of 1"),
+    (pareto_with(metric="auc", y=LABELS / 2), ValueError, "'auc' needs labels of 0 and of 1"),
+    (pareto_with(metric="auc", models={"a": lambda x: x[:, :1]}), ValueError, "the model 'a' put out"),
     (structure_with(data=(X, 0 * LABELS)), ValueError, "nothing to learn"),
     (structure_with(data=(X, LABELS + 1)), ValueError, "class indices 0 to 1"),
     (structure_with(data=(X, LABELS * 2)), ValueError, "class indices 0 to 1"),

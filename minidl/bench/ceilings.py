@@ -7,11 +7,13 @@ it faster than the machine is. And all cores can do at least what one can, whoev
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from html import escape
 
 import numpy as np
 
+from minidl import display
 from minidl.bench import caches, machine
 from minidl.bench.crew import Crew
 from minidl.checks import number
@@ -41,9 +43,9 @@ class Level:
     bandwidth: dict[str, dict[str, float]]
 
 
-@dataclass(frozen=True)
-class Ceilings:
-    """What this machine can do at most.
+@dataclass(frozen=True, repr=False)
+class Ceilings(display.Shown):
+    """What this machine can do at most. It shows itself as two tables.
 
     peaks: 1e9 operations a second by dtype, of "one" core and of "all"; a multiply-add counts as two. int8 is None
     where the processor has no instruction for it (``int8_instruction`` is then ""). cores: how many "all" are.
@@ -75,6 +77,17 @@ class Ceilings:
             raise ValueError(f"there is no level {name!r} in this machine's memory, only {', '.join(found)}")
         return found[name]
 
+    def holding(self, size: float) -> str:
+        """The name of the smallest level that so many bytes fit into, of one core."""
+        return next((level.name for level in self.levels if level.size >= size), "memory")
+
+    def limits(self, operations: float, moved: float, dtype: str = "float32", cores: str = "one") -> dict[str, float]:
+        """The least seconds that so many operations take, as "arithmetic", and that so many bytes take to be moved
+        between the core and the smallest level that holds them, by that level's name. The larger one is the limit."""
+        level = self.holding(moved)
+        arithmetic, traffic = self.peak(dtype, cores), self.bandwidth(level, cores=cores)
+        return {"arithmetic": operations / arithmetic / 1e9, level: moved / traffic / 1e9}
+
     def roof(self, intensity: float, level: str = "memory", dtype: str = "float32", cores: str = "one") -> float:
         """The roofline: what ``intensity`` (operations for each byte of this level) allows, in 1e9 a second.
 
@@ -86,6 +99,37 @@ class Ceilings:
     def to_dict(self) -> dict:
         """Everything as JSON has it."""
         return asdict(self)
+
+    def tables(self) -> Iterator[tuple[list[str], list[list[str]]]]:
+        """Head and lines of each: the arithmetic, and the bandwidths of one core and of all."""
+        who = {ONE: "one core", ALL: f"all {self.cores} cores"}
+        peaks = {dtype: peak for dtype, peak in self.peaks.items() if peak}
+        lines = [[dtype, UNITS[dtype], *(f"{peak[cores]:,.0f}" for cores in who)] for dtype, peak in peaks.items()]
+        yield ["arithmetic", "unit", *who.values()], lines
+        lines = [
+            [level.name, words, *(f"{level.bandwidth[cores][kind]:,.0f}" for kind in KINDS)]
+            for level in self.levels
+            for cores, words in who.items()
+        ]
+        yield ["GB/s", "by", *KINDS], lines
+
+    def __rich_console__(self, console: object, options: object) -> Iterator[object]:
+        from rich import box
+        from rich.table import Table
+
+        yield self.processor
+        for head, lines in self.tables():
+            table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+            for place, name in enumerate(head):
+                table.add_column(name, justify="right" if place > 1 else "left")
+            for line in lines:
+                table.add_row(*line)
+            yield table
+
+    def _html(self) -> str:
+        tables = (display.table(head, lines, text=(0, 1)) for head, lines in self.tables())
+        boxes = "".join(f"<div>{table}</div>" for table in tables)
+        return f'<p class="soft">{escape(self.processor)}</p><div class="boxes" style="gap: 40px">{boxes}</div>'
 
 
 _measured: Ceilings | None = None
@@ -116,7 +160,7 @@ def measure_now(seconds: float, progress: Callable[[str], None]) -> Ceilings:
     target = kernels.TARGET
     dtypes = [name for name in UNITS if name != "int8" or target.int8]
     crews = {ONE: 1, ALL: cores}
-    found = caches.find(lambda size: best(Crew(1), streaming("read", [block(size)]), size, 0.02) / 1e9)
+    found = caches.find(lambda size: reading([size], 0.02)[0])
     budget = seconds / (len(crews) * (len(dtypes) + len(KINDS) * (len(found) + 1)))
     peaks: dict[str, dict[str, float] | None] = {name: {} if name in dtypes else None for name in UNITS}
     rates: dict[str, dict[str, dict[str, float]]] = {}
@@ -189,6 +233,18 @@ def bandwidth(crew: Crew, kind: str, parts: list[np.ndarray], memory: bool, budg
     moved = parts[0].size // KINDS[kind] // step_size() * step_size() * 4 * KINDS[kind]
     rates = [best(crew, streaming(kind, parts, beside), moved, budget / len(ways)) for beside in ways]
     return max(rates) / 1e9
+
+
+def reading(sizes: Iterable[int], seconds: float = 1.0) -> list[float]:
+    """GB/s at which one core reads so many bytes over and over, for each of the sizes; ``seconds`` for all of them.
+
+    Where the rate falls, a cache ends. RuntimeError where Numba cannot run.
+    """
+    from minidl.engines import get_engine
+
+    get_engine("numba")  # says what is missing
+    sizes = list(sizes)
+    return [bandwidth(Crew(1), "read", [block(size)], False, seconds / len(sizes)) for size in sizes]
 
 
 def step_size() -> int:

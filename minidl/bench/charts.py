@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from minidl.bench.timing import Comparison
 from minidl.plots import LIGHT, Picture, theme
@@ -18,6 +18,7 @@ from minidl.plots import LIGHT, Picture, theme
 LOOKS = {
     "numpy": (LIGHT.engines["numpy"], "s", "-", ""),
     "numba": (LIGHT.engines["numba"], "o", "-", "//"),
+    "minidl": (LIGHT.engines["numba"], "o", "-", "//"),
     "cupy": (LIGHT.engines["cupy"], "^", "-", "xx"),
     "pytorch": ("#c2185b", "D", "--", ".."),
     "jax": ("#7b3fb5", "P", "--", "++"),
@@ -27,6 +28,8 @@ LOOKS = {
 }
 OTHERS = (("#5a6472", "d", "-", ""), ("#8e5bb5", "v", "--", "\\\\"), ("#b8860b", "P", "-.", ".."),
           ("#00838f", "X", ":", "++"), ("#c2185b", "<", "-", "||"), ("#2a9d5c", ">", "--", "oo"))  # fmt: skip
+AGAIN = ("-", "--", ":", "-.")  # lines of one engine's curves, one after the other
+LARGE = 20  # ulp: errors up to here are seen on a linear axis
 UNITS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
 
 
@@ -45,31 +48,72 @@ def times(
     found: what ``timing.compare`` returned, or seconds by name; the first is what the others are compared with.
     floor: seconds below which this machine cannot go, drawn as a line.
     """
-    timings = found.timings if isinstance(found, Comparison) else {}
-    seconds = {name: timing.median for name, timing in timings.items()} or dict(found)
-    unit, worth = unit_of(max(seconds.values()))
     with theme(LIGHT):
-        figure = Picture(figsize=(8.4, 1.3 + 0.44 * len(seconds)), dpi=110, layout="constrained")
+        figure = Picture(figsize=(8.4, 1.3 + 0.44 * len(seconds_of(found))), dpi=110, layout="constrained")
+        draw_times(figure.add_subplot(), found, title, floor=floor, floor_name=floor_name, per=per)
+    return figure
+
+
+def draw_times(axes: Axes, found: Comparison | Mapping[str, float], title: str, *, floor: float | None = None,
+               floor_name: str = "the floor", per: str = "a call") -> None:  # fmt: skip
+    """The same into axes that are there: for several side by side, within ``minidl.plots.theme``."""
+    timings, seconds = getattr(found, "timings", {}), seconds_of(found)
+    unit, worth = unit_of(max(seconds.values()))
+    first = next(iter(seconds.values()))
+    for place, (name, value) in enumerate(seconds.items()):
+        colour, _, _, hatch = look(name, place)
+        axes.barh(place, value / worth, height=0.62, color=colour, hatch=hatch, edgecolor="white", lw=0)
+        if name in timings:
+            axes.hlines(place, timings[name].low / worth, timings[name].high / worth, color=LIGHT.ink, lw=1.5)
+        words = f"{readable(value)}" + ("" if place == 0 else f"   {times_as_fast(first / value)}")
+        right = timings[name].high if name in timings else value
+        axes.annotate(words, (max(right, value) / worth, place), xytext=(6, 0), textcoords="offset points",
+                      va="center", bbox={"fc": LIGHT.paper, "ec": "none", "pad": 1})  # fmt: skip
+    if floor is not None:
+        axes.axvline(floor / worth, color=LIGHT.ink, lw=1.5, ls="--", label=f"{floor_name}: {readable(floor)}")
+        axes.legend(loc="lower right")
+    axes.set_yticks(range(len(seconds)), list(seconds))
+    axes.set_ylim(len(seconds) - 0.4, -0.6)
+    axes.set_xlim(0, max(seconds.values()) / worth * 1.3)
+    axes.grid(axis="y", visible=False)
+    axes.set_title(title)
+    axes.set_xlabel(f"{unit} {per}" + (" (median; the line within: its quartiles)" if timings else ""))
+
+
+def seconds_of(found: Comparison | Mapping[str, float]) -> dict[str, float]:
+    """Seconds by name: the medians, where there are samples."""
+    return {name: timing.median for name, timing in getattr(found, "timings", {}).items()} or dict(found)
+
+
+def bars(
+    values: Mapping[str, float], title: str, xlabel: str, *, limit: float | None = None, limit_name: str = "the bound",
+    log: bool = False,
+) -> Picture:  # fmt: skip
+    """A bar for each name, from 0 or on a logarithmic axis, which the label then says, with its value behind it.
+
+    limit: drawn as a line across.
+    """
+    with theme(LIGHT):
+        figure = Picture(figsize=(8.4, 1.3 + 0.44 * len(values)), dpi=110, layout="constrained")
         axes = figure.add_subplot()
-        first = next(iter(seconds.values()))
-        for place, (name, value) in enumerate(seconds.items()):
-            colour, _, _, hatch = look(name, place)
-            axes.barh(place, value / worth, height=0.62, color=colour, hatch=hatch, edgecolor="white", lw=0)
-            if name in timings:
-                axes.hlines(place, timings[name].low / worth, timings[name].high / worth, color=LIGHT.ink, lw=1.5)
-            words = f"{readable(value)}" + ("" if place == 0 else f"   {times_as_fast(first / value)}")
-            right = timings[name].high if name in timings else value
-            axes.annotate(words, (max(right, value) / worth, place), xytext=(6, 0), textcoords="offset points",
-                          va="center")  # fmt: skip
-        if floor is not None:
-            axes.axvline(floor / worth, color=LIGHT.ink, lw=1.5, ls="--", label=f"{floor_name}: {readable(floor)}")
-            axes.legend(loc="lower right")
-        axes.set_yticks(range(len(seconds)), list(seconds))
-        axes.set_ylim(len(seconds) - 0.4, -0.6)
-        axes.set_xlim(0, max(seconds.values()) / worth * 1.3)
+        for place, (name, value) in enumerate(values.items()):
+            colour, _, _, hatch = look(name)  # what is no engine and no rival is all of one colour
+            axes.barh(place, value, height=0.62, color=colour, hatch=hatch, edgecolor="white", lw=0)
+            axes.annotate(short(value), (value, place), xytext=(6, 0), textcoords="offset points", va="center")
+        if limit is not None:
+            axes.axvline(limit, color=LIGHT.ink, lw=1.5, ls="--", label=f"{limit_name}: {short(limit)}")
+            figure.legend(loc="outside upper right")
+        if log:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(FuncFormatter(short))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        low, high = axes.get_xlim()
+        axes.set_xlim(low if log else 0, high * (high / low) ** 0.15 if log else high * 1.15)
+        axes.set_yticks(range(len(values)), list(values))
+        axes.set_ylim(len(values) - 0.4, -0.6)
         axes.grid(axis="y", visible=False)
         axes.set_title(title)
-        axes.set_xlabel(f"{unit} {per}" + (" (median; the line within: its quartiles)" if timings else ""))
+        axes.set_xlabel(xlabel + (" (logarithmic axis)" if log else ""))
     return figure
 
 
@@ -90,12 +134,16 @@ def curves(
 def draw_curves(axes: Axes, lines: Mapping, title: str, xlabel: str, ylabel: str, *, logx: bool = False,
                 logy: bool = False, from_zero: bool = True) -> None:  # fmt: skip
     """The same into axes that are there: for several side by side, within ``minidl.plots.theme``."""
-    least = []
+    least, seen = [], []
     for place, (name, (x, y)) in enumerate(lines.items()):
         colour, marker, line, _ = look(name, place)
-        few = len(x) <= 40
-        axes.plot(x, y, line, marker=marker if few else "", color=colour, label=name, ms=5.5, lw=1.8)
+        again = seen.count(colour)  # a second curve of one engine is broken, and its markers are open
+        few, seen = len(x) <= 40, [*seen, colour]
+        axes.plot(x, y, AGAIN[again % len(AGAIN)] if again else line, marker=marker if few else "", color=colour,
+                  label=name, ms=5.5, lw=1.8, markerfacecolor=LIGHT.paper if again else colour)  # fmt: skip
         least.append(np.nanmin(np.asarray(y, float)))
+    if not logx and all(float(value).is_integer() for x, _ in lines.values() for value in x):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axis, log in ((axes.xaxis, logx), (axes.yaxis, logy)):
         if log:
             (axes.set_xscale if axis is axes.xaxis else axes.set_yscale)("log")
@@ -112,11 +160,30 @@ def draw_curves(axes: Axes, lines: Mapping, title: str, xlabel: str, ylabel: str
         axes.legend()
 
 
+def race(losses: Mapping[str, Sequence[float]], found: Comparison | Mapping[str, float], title: str, *,
+         ylabel: str = "loss", per: str = "a call") -> Picture:  # fmt: skip
+    """Trainings of one network beside each other: on the left the loss of each epoch, on the right the time.
+
+    Each curve is drawn thinner than the one below it, so that those that are equal are all seen.
+    """
+    with theme(LIGHT):
+        figure = Picture(figsize=(11, 3.6), dpi=110, layout="constrained")
+        left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
+        lines = {name: (range(1, len(curve) + 1), curve) for name, curve in losses.items()}
+        draw_curves(left, lines, title, "epoch", ylabel)
+        for place, line in enumerate(left.lines):
+            wide = 2.2 * (len(left.lines) - place) - 0.6
+            line.set(linewidth=wide, markersize=wide + 3)
+        left.legend()
+        draw_times(right, found, "... in this time", per=per)
+    return figure
+
+
 def errors(x: np.ndarray, found: Mapping[str, np.ndarray], title: str, *, bound: float | None = None,
            xlabel: str = "x", bins: int = 240, logx: bool = False) -> Picture:  # fmt: skip
     """The largest error, in ulp, among neighbouring arguments, for each name: ``{name: errors at each x}``.
 
-    The axis is linear up to 1 ulp and logarithmic beyond, since textbook forms are off by millions.
+    Where one is large the axis is linear up to 1 ulp and logarithmic beyond, since textbook forms are off by millions.
     """
     x = np.asarray(x, float).ravel()
     order = np.argsort(x)
@@ -132,14 +199,18 @@ def errors(x: np.ndarray, found: Mapping[str, np.ndarray], title: str, *, bound:
                       markevery=max(1, len(parts) // 12), ms=5, label=f"{name}: at most {short(error.max())} ulp")
         if bound is not None:
             axes.axhline(bound, color=LIGHT.ink, ls="--", lw=1.2, label=f"the bound: {bound:g} ulp")
-        axes.set_yscale("symlog", linthresh=1)
-        axes.set_ylim(0, None)
+        large = max(float(np.max(error)) for error in found.values()) > LARGE
+        if large:
+            axes.set_yscale("symlog", linthresh=1)
+        axes.set_ylim(0, None if large else 1.5 * max(axes.get_ylim()[1], bound or 0))  # with room for the legend
         axes.yaxis.set_major_formatter(FuncFormatter(short))
         if logx:
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(FuncFormatter(short))
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_title(title)
         axes.set_xlabel(xlabel + (" (logarithmic axis)" if logx else ""))
-        axes.set_ylabel("largest error in ulp\n(linear to 1, then logarithmic)")
+        axes.set_ylabel("largest error in ulp" + ("\n(linear to 1, then logarithmic)" if large else ""))
         axes.legend()
     return figure
 
@@ -157,12 +228,14 @@ def readable(seconds: float) -> str:
 
 
 def times_as_fast(ratio: float) -> str:
-    words = f"{ratio:.0f}×" if ratio >= 100 else f"{ratio:.3g}×"
-    return f"{words} as fast"
+    """How many times as fast; of what is slower, how many times as long it takes."""
+    factor = max(ratio, 1 / ratio)
+    words = f"{factor:.0f}×" if factor >= 100 else f"{factor:.3g}×"
+    return f"{words} as fast" if ratio >= 1 else f"{words} as long"
 
 
 def short(value: float, _: object = None) -> str:
-    """A number on an axis, as it is read: 0.5, 20, 3,000, 2.1e6."""
+    """A number on an axis, as it is read: 0.5, 20, 3,000, 2.1e+06."""
     return f"{value:,.3g}" if 1e-3 <= abs(value) < 1e3 or value == 0 else (
         f"{value:,.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.2g}"
     )  # fmt: skip

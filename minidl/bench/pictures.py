@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from minidl.bench import charts
 from minidl.bench.ceilings import ALL, KINDS, ONE, Ceilings
 from minidl.bench.ladders.ladder import Climb, Step, of_rows, percent
 from minidl.plots import LIGHT, Picture, theme
@@ -14,6 +17,29 @@ from minidl.plots import LIGHT, Picture, theme
 LEVEL_COLOURS = ("#2f7fc1", "#2a9d5c", "#b8860b", "#8e5bb5", "#5a6472")  # from the first cache on
 PAYS, PAYS_NOT, ASIDE = LIGHT.engines["numba"], "#edb9a3", LIGHT.engines["numpy"]
 APART = 0.04  # of an axis: labels that are nearer to each other would be laid over each other
+
+
+@dataclass(frozen=True)
+class Point:
+    """Work that was timed, for a roofline: its operations, the bytes it has to move at least, and its seconds.
+
+    The name begins with an engine's, which gives the point its colour.
+    """
+
+    name: str
+    operations: float
+    bytes: float
+    seconds: float
+
+    @property
+    def intensity(self) -> float:
+        """Operations for each byte."""
+        return self.operations / self.bytes
+
+    @property
+    def gflops(self) -> float:
+        """1e9 operations a second."""
+        return self.operations / self.seconds / 1e9
 
 
 def of_ceilings(ceilings: Ceilings) -> Picture:
@@ -33,9 +59,39 @@ def of_climb(climb: Climb, ceilings: Ceilings) -> Picture:
         figure = Picture(figsize=(14, 1.8 + 0.42 * max(len(climb.steps), 7)), dpi=110, layout="constrained")
         left, right = figure.subplots(1, 2)
         bars(left, climb)
-        roofline(right, ceilings, climb)
+        roofline(right, ceilings, climb.steps, colour)
         title = f"{climb.title}: {climb.problem}    ({ceilings.processor}, {ceilings.cores} cores)"
         figure.suptitle(title, x=0.01, ha="left", fontsize=9.5)
+    return figure
+
+
+def of_points(points: Sequence[Point], ceilings: Ceilings) -> Picture:
+    """Whatever was timed, on the roofline."""
+    with theme(LIGHT):
+        figure = Picture(figsize=(10, 5.6), dpi=110, layout="constrained")
+        roofline(figure.add_subplot(), ceilings, points, lambda point: charts.look(point.name)[0])
+    return figure
+
+
+def of_reading(sizes: Sequence[int], rates: Sequence[float], ceilings: Ceilings) -> Picture:
+    """What ``ceilings.reading`` found, with a line where each cache of the machine ends."""
+    with theme(LIGHT):
+        figure = Picture(figsize=(8.4, 4.2), dpi=110, layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot(sizes, rates, "o-", color=LIGHT.ink, ms=4.5, lw=1.6)
+        axes.set_xscale("log", base=2)
+        axes.set_ylim(0, 1.15 * max(rates))
+        for level, tone in zip(ceilings.levels, LEVEL_COLOURS, strict=False):
+            if level.size:
+                axes.axvline(level.size, color=tone, ls="--", lw=1.4)
+                words = f"{level.name} ends\n{in_binary(level.size)}"
+                axes.annotate(words, (level.size, 1), (4, -4), ha="left", va="top", color=tone,
+                              xycoords=("data", "axes fraction"), textcoords="offset points")  # fmt: skip
+        axes.xaxis.set_major_locator(LogLocator(base=2, subs=(1,), numticks=12))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: in_binary(int(size))))
+        axes.set_title("Reading the same bytes over and over, one core")
+        axes.set_xlabel("how many bytes (logarithmic axis)")
+        axes.set_ylabel("GB/s")
     return figure
 
 
@@ -66,9 +122,10 @@ def bars(axes: Axes, climb: Climb) -> None:
     legend(axes)
 
 
-def roofline(axes: Axes, ceilings: Ceilings, climb: Climb | None = None) -> None:
+def roofline(
+    axes: Axes, ceilings: Ceilings, steps: Sequence[Step | Point] = (), colour_of: Callable[..., str] | None = None
+) -> None:
     """What arithmetic and bandwidth allow, in float32: log-log, one core in full lines, all in broken ones."""
-    steps = climb.steps if climb else []
     intensities = [step.intensity for step in steps]
     low, high = min([0.02, *(value / 4 for value in intensities)]), max([100, *(value * 60 for value in intensities)])
     peaks = {cores: ceilings.peak("float32", cores) for cores in (ONE, ALL)}
@@ -93,12 +150,12 @@ def roofline(axes: Axes, ceilings: Ceilings, climb: Climb | None = None) -> None
     line = {"arrowstyle": "-", "color": LIGHT.faint, "shrinkA": 0, "shrinkB": 3}
     heights = apart([step.gflops for step in steps], bottom, top, APART)
     for step, height in zip(steps, heights, strict=True):
-        axes.plot(step.intensity, step.gflops, "o", color=colour(step), ms=6, zorder=3)
+        axes.plot(step.intensity, step.gflops, "o", color=colour_of(step), ms=6, zorder=3)
         axes.annotate(step.name, (step.intensity, step.gflops), xytext=(step.intensity * 1.6, height), fontsize=8.5,
                       va="center", arrowprops=line, bbox={"fc": LIGHT.paper, "ec": "none", "pad": 0.5})  # fmt: skip
     above(axes, "Roofline, float32: full lines one core, broken lines all")
     legend(axes)
-    moved = "that must come from memory or go there" if climb else "that moves between the level and the core"
+    moved = "that must come from memory or go there" if steps else "that moves between the level and the core"
     note = "slopes: the fastest of read, write, copy and triad; the numbers are one core's"
     axes.set_xlabel(f"FLOP for each byte {moved} (logarithmic axis)\n{note}")
     axes.set_ylabel("GFLOP/s (logarithmic axis)")

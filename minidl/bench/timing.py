@@ -8,7 +8,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times faster than the baseline, by the medians, with a 95% bootstrap interval within this run."""
+    """How many times faster than the baseline, with a 95% bootstrap interval within this run."""
 
     value: float
     low: float
@@ -56,9 +56,9 @@ class Comparison:
     """
 
     baseline: str
-    timings: dict[str, Timing]
-    speedups: dict[str, Ratio]
-    samples: dict[str, list[float]]
+    timings: dict[Any, Timing]
+    speedups: dict[Any, Ratio]
+    samples: dict[Any, list[float]]
 
 
 class Elsewhere(Protocol):
@@ -86,14 +86,15 @@ class Here:
 
 
 def compare(
-    rivals: Mapping[str, Call | Elsewhere],
+    rivals: Mapping[Any, Call | Elsewhere],
     *,
-    validate: Callable[[dict[str, object]], None] | None = None,
-    prepare: Callable[[str], None] | None = None,
+    validate: Callable[[dict[Any, object]], None] | None = None,
+    prepare: Callable[[Any], None] | None = None,
     repeat: tuple[int, int] = (7, 200),
     budget_seconds: float = 1.0,
     sample_ns: int = SAMPLE_NS,
     clock: Callable[[], int] = time.perf_counter_ns,
+    by: Callable[..., Any] = np.median,
 ) -> Comparison:
     """Time functions that do the same; the first one is the baseline.
 
@@ -107,6 +108,8 @@ def compare(
     budget_seconds: for all samples together.
     sample_ns: a sample makes as many calls as last at least this long.
     clock: nanoseconds.
+    by: what ratios are made of: the median of the samples, or np.min, the least, which another program that now and
+        then takes the processor away makes no larger as long as it leaves some samples alone.
 
     The samples are interleaved, A B A B, so that a change in the machine's speed meets all rivals alike. Raises
     whatever ``validate`` raises, before any sample is taken.
@@ -130,7 +133,7 @@ def compare(
             for name, rival in timed.items():
                 prepare(name)
                 samples[name].append(rival.sample(loops[name]) / loops[name] / 1e9)
-    return summarize(first, samples, loops)
+    return summarize(first, samples, loops, by)
 
 
 def first_call(call: Call, clock: Callable[[], int] = time.perf_counter_ns) -> tuple[float, object]:
@@ -172,31 +175,36 @@ def collector_off() -> Iterator[None]:
             gc.enable()
 
 
-def summarize(first: dict[str, float], samples: dict[str, list[float]], loops: dict[str, int]) -> Comparison:
+def summarize(
+    first: dict[str, float],
+    samples: dict[str, list[float]],
+    loops: dict[str, int],
+    by: Callable[..., Any] = np.median,
+) -> Comparison:
     """Medians, quartiles and ratios of samples (seconds per call, as many of each rival); the first is the baseline."""
     timings = {}
     for name, values in samples.items():
         low, median, high = np.percentile(values, (25, 50, 75)).tolist()
         timings[name] = Timing(first[name], median, low, high, min(values), len(values), loops[name])
     baseline = next(iter(samples))
-    speedups = {name: ratio(samples[baseline], values) for name, values in samples.items()}
+    speedups = {name: ratio(samples[baseline], values, by) for name, values in samples.items()}
     return Comparison(baseline, timings, speedups, samples)
 
 
-def ratio(baseline: list[float], rival: list[float]) -> Ratio:
-    """The ratio of medians. Rounds are drawn again as pairs, since what slows a round down slows both."""
+def ratio(baseline: list[float], rival: list[float], by: Callable[..., Any] = np.median) -> Ratio:
+    """The ratio of medians, or of the least. Rounds are drawn again as pairs: what slows a round down slows both."""
     pairs = np.array([baseline, rival])
-    value = np.median(pairs[0]) / np.median(pairs[1])
+    value = by(pairs[0]) / by(pairs[1])
     rounds = np.random.default_rng(0).integers(pairs.shape[1], size=(RESAMPLES, pairs.shape[1]))
-    medians = np.median(pairs[:, rounds], axis=2)
-    low, high = np.percentile(medians[0] / medians[1], (2.5, 97.5))
+    drawn = by(pairs[:, rounds], axis=2)
+    low, high = np.percentile(drawn[0] / drawn[1], (2.5, 97.5))
     return Ratio(float(value), float(low), float(high))
 
 
 def close(tolerance: float = 1e-4) -> Callable[[dict[str, object]], None]:
     """A validator: each rival's result within ``tolerance`` times the largest entry of the first rival's.
 
-    Results are arrays, or lists of arrays; NaN agrees with nothing.
+    Results are arrays, lists of arrays, or lists of numbers, which are arrays too; NaN agrees with nothing.
     """
 
     def validate(results: dict[str, object]) -> None:
@@ -214,7 +222,8 @@ def close(tolerance: float = 1e-4) -> Callable[[dict[str, object]], None]:
 
 
 def as_list(result: object) -> list[np.ndarray]:
-    return [np.asarray(part, np.float64) for part in (result if isinstance(result, list | tuple) else [result])]
+    several = isinstance(result, list | tuple) and any(isinstance(part, np.ndarray | list | tuple) for part in result)
+    return [np.asarray(part, np.float64) for part in (result if several else [result])]
 
 
 def difference(expected: np.ndarray, found: np.ndarray) -> float:

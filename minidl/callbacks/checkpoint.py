@@ -14,9 +14,9 @@ from minidl.callbacks.monitor import Monitor
 class ModelCheckpoint(Monitor):
     """Saves the model after epochs or batches: all of them, or those that made it better.
 
-    filepath: where to, with any ending; the file is minidl's own (safetensors), and ``minidl.load_model`` reads it. It
-        may hold names from the logs and ``{epoch}`` and, where batches are counted, ``{batch}``, both counted from 1:
-        "model-{epoch:02d}-{val_loss:.2f}.safetensors".
+    filepath: where to, with any ending but .onnx; the file is minidl's own (safetensors), and ``minidl.load_model``
+        reads it. It may hold names from the logs and ``{epoch}`` and, where batches are counted, ``{batch}``, both
+        counted from 1: "model-{epoch:02d}-{val_loss:.2f}.safetensors".
     monitor, mode: with ``save_best_only``, the value watched and what is better (see ``Monitor``). A value that is not
         in the logs is warned of, and the model saved.
     verbose: 1 prints what is saved and why.
@@ -42,9 +42,12 @@ class ModelCheckpoint(Monitor):
         save_freq: str | int = "epoch",
         initial_value_threshold: float | None = None,
     ):
+        from minidl import storage  # which knows models, as these know callbacks
+
         super().__init__(monitor, mode)
         if not isinstance(filepath, str | os.PathLike):
             raise TypeError(f"filepath must be a path, not {checks.shown(filepath)}")
+        storage.check_ending(filepath)
         self.filepath, self.verbose = os.fspath(filepath), verbose
         self.save_best_only = checks.truth(save_best_only, "save_best_only")
         self.save_weights_only = checks.truth(save_weights_only, "save_weights_only")
@@ -65,7 +68,7 @@ class ModelCheckpoint(Monitor):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        if self.save_freq == "epoch":
+        if isinstance(self.save_freq, str):
             return
         self._batches += 1
         if self._batches >= self.save_freq:

@@ -6,10 +6,6 @@ import argparse
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from minidl import Sequential
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -48,16 +44,6 @@ def not_over(out: str, inputs: Iterable[str | None]) -> str:
         if path is not None and os.path.exists(target) and os.path.exists(path) and os.path.samefile(target, path):
             raise OSError(f"--out {out!r} is the file {path!r}, which would be lost; name another")
     return target
-
-
-def load(path: str, engine: str | None) -> Sequential:
-    """``minidl.load_model``; ValueError for a quantized model, which does not know its loss."""
-    from minidl import Sequential, load_model
-
-    model = load_model(path, engine=engine)
-    if not isinstance(model, Sequential):
-        raise ValueError(f"{path!r} holds a quantized model; use it in Python, with minidl.load_model")
-    return model
 
 
 # --- values of options: each function turns a text into a value, or says why it cannot ------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from minidl.cli import options
 from minidl.cli.options import INTERRUPTED, OK
@@ -52,11 +52,12 @@ def add(commands: argparse._SubParsersAction) -> None:
 def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if given.target is None and given.labels is None:
         parser.error("say which column to predict with --target COLUMN, or give the labels with --labels FILE")
-    from minidl import optimizers, task
+    from minidl import optimizers, storage, task
     from minidl.data import read_csv
     from minidl.engines import get_engine
 
     options.not_over(given.out, (given.data, given.labels))
+    storage.check_ending(given.out)
     engine = get_engine(given.engine).name
     table = read_csv(
         given.data, given.target, given.labels, given.missing, given.categorical, drop=given.drop, task=given.task
@@ -82,7 +83,7 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
         code = INTERRUPTED
     model.save(given.out)
     if held_out is not None:
-        loss, metric = model.evaluate(held_out, sample_weight=task.weights(rows, held_out))
+        loss, metric = cast("list[float]", model.evaluate(held_out, sample_weight=task.weights(rows, held_out)))
         found = f"loss {loss:.4g}, {task.METRICS[name]} {metric:.4g} ({without(rows, held_out)})"
         print(f"on the {len(held_out)} rows held out: {found}")
     print(f"saved: {given.out}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from minidl.cli import options
 from minidl.cli.options import OK
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from minidl import Sequential
     from minidl.data import Schema
     from minidl.data.text import Source
+    from minidl.inference.quantize import QuantizedModel
 
 
 def add_evaluate(commands: argparse._SubParsersAction) -> None:
@@ -39,9 +40,10 @@ def add_evaluate(commands: argparse._SubParsersAction) -> None:
 
 
 def run_evaluate(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    from minidl import load_model
     from minidl.data import read_csv
 
-    model = options.load(given.model, given.engine)
+    model = load_model(given.model, engine=given.engine)
     if model.schema is None:
         if given.target is None and given.labels is None:
             parser.error("say which column holds the labels with --target COLUMN, or give them with --labels FILE")
@@ -52,7 +54,7 @@ def run_evaluate(given: argparse.Namespace, parser: argparse.ArgumentParser) -> 
     if table.y is None:
         missing = "" if model.schema.target is None else f" {model.schema.target.name!r}"
         raise ValueError(f"{given.data!r} has no column{missing} to compare the predictions with; name it by --target")
-    found = model.evaluate(table.X, table.y, return_dict=True)
+    found = cast("dict[str, float]", model.evaluate(table.X, table.y, return_dict=True))
     print(f"{given.data}: {len(table)} rows")
     for name in sorted(found, key=lambda name: name != "loss"):
         print(f"{name} {found[name]:.6g}")
@@ -80,12 +82,12 @@ def add_predict(commands: argparse._SubParsersAction) -> None:
 
 
 def run_predict(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
-    from minidl import files
+    from minidl import files, load_model
     from minidl.data import read_chunks
     from minidl.data.text import Source
 
     target = options.not_over(given.out, (given.data, given.model))
-    model = options.load(given.model, given.engine)
+    model = load_model(given.model, engine=given.engine)
     source = Source(given.data)
     schema = model.schema or columns_of(source, model)
     partial, rows = f"{target}.partial", 0
@@ -122,23 +124,25 @@ def predictions(schema: Schema, outputs: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def as_probabilities(model: Sequential, outputs: np.ndarray) -> np.ndarray:
+def as_probabilities(model: Sequential | QuantizedModel, outputs: np.ndarray) -> np.ndarray:
     """The outputs, put through sigmoid or softmax where the model gives logits and its loss does that."""
     from minidl import get_engine
     from minidl.losses import BinaryCrossentropy
 
-    if model.optimizer is None or not model.loss.from_logits:
+    if model.loss is None or not model.loss.from_logits:
         return outputs
     engine = get_engine("numpy")
     return engine.sigmoid(outputs) if isinstance(model.loss, BinaryCrossentropy) else engine.softmax(outputs)
 
 
-def columns_of(source: Source, model: Sequential) -> Schema:
+def columns_of(source: Source, model: Sequential | QuantizedModel) -> Schema:
     """For a model that was trained on arrays: the file's own columns in their order, as numbers."""
+    from minidl import Sequential
     from minidl.data import Column, Schema
 
-    model._require_built()
-    inputs, columns = model.layers[0].inputs, source.columns
+    if isinstance(model, Sequential):
+        model._require_built()
+    inputs, columns = model._program.inputs, source.columns
     if len(columns) != inputs:
         raise ValueError(
             f"the model takes {inputs} features and knows no names of columns, but {source.name} has {len(columns)} "

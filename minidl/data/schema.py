@@ -5,9 +5,10 @@ A model that was trained on a table keeps its schema, so that later tables are r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -125,14 +126,14 @@ class Schema:
         """The target as float64 (rows, 1): the number, or the index of the class."""
         target, place = self.target, f"the target {self.target.name!r} of {name}"
         if target.is_text:
-            found = texts_of(values, place)
+            labels: list = texts_of(values, place)
         else:
             found = numbers_of(values, place)
             check_numbers(found, values, place)
             if target.task == "regression":
                 return found[:, None]
-            found = found.tolist()
-        return places_of(found, target.classes, values, place)[:, None].astype(np.float64)
+            labels = found.tolist()
+        return places_of(labels, target.classes, values, place)[:, None].astype(np.float64)
 
     # --- a model's outputs --------------------------------------------------------------------------------------------
 
@@ -186,7 +187,7 @@ class Schema:
 # --- tables given to a model ------------------------------------------------------------------------------------------
 
 
-def arrange(x: object, schema: Schema | None, *, finite: bool = True) -> object:
+def arrange(x: Any, schema: Schema | None, *, finite: bool = True) -> object:
     """X of a Table or a pandas table, its columns in the order of the schema; anything else is returned as it is."""
     if is_pandas(x):
         if schema is None or not names_of(x):
@@ -256,7 +257,7 @@ def a_label(value: object) -> None:
         a_number(value)
 
 
-def different(values: object, what: str, check: object) -> None:
+def different(values: Any, what: str, check: Callable[[Any], None]) -> None:
     """TypeError or ValueError unless each of the values passes the check, and no two are equal."""
     for value in values:
         check(value)

@@ -18,6 +18,7 @@ from minidl.data.text import Source
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import DTypeLike
 
 MOST_CATEGORIES = 100  # of a column of features; with more it is a name or a remark rather than a category
 MOST_CLASSES = 1000  # of a target
@@ -47,7 +48,7 @@ class Table:
     def __len__(self) -> int:
         return len(self.X)
 
-    def astype(self, dtype: object) -> Table:
+    def astype(self, dtype: DTypeLike) -> Table:
         """The same with X and y in another dtype."""
         return Table(self.X.astype(dtype), None if self.y is None else self.y.astype(dtype), self.schema)
 
@@ -60,7 +61,32 @@ class Table:
         stratify = classes and bool(np.unique(self.y, return_counts=True)[1].min() > 1)
         y = np.zeros(len(self)) if self.y is None else self.y
         X, X_out, y, y_out = train_test_split(self.X, y, share, seed, stratify)
-        return tuple(Table(a, None if self.y is None else b, self.schema) for a, b in ((X, y), (X_out, y_out)))
+        return self._with(X, y), self._with(X_out, y_out)
+
+    def _with(self, X: np.ndarray, y: np.ndarray) -> Table:
+        return Table(X, None if self.y is None else y, self.schema)
+
+
+def y_of(x: object, y: object, schema: Schema | None = None, whose: str = "") -> object:
+    """The y that goes with x: of a Table its own, and none is given besides.
+
+    ValueError for a Table without a target, with another than the ``schema`` of a model knows, or with a y beside it;
+    TypeError where y is missing. ``whose`` is for the messages.
+    """
+    if isinstance(x, Table):
+        if y is not None:
+            raise ValueError("a Table brings its own y; give the table alone, or table.X and y")
+        if x.y is None:
+            raise ValueError(f"the {whose}table has no target: read it with read_csv(path, target=...)")
+        if schema is not None and schema.target not in (None, x.schema.target):
+            raise ValueError(
+                f"the model was trained to predict {schema.target.said}, but this {whose}table has "
+                f"{x.schema.target.said}; read it with schema=model.schema"
+            )
+        return x.y
+    if y is None:
+        raise TypeError(f"{whose}y is missing: give x and y, or a minidl.data.Table that holds both")
+    return y
 
 
 def read_csv(
@@ -99,6 +125,7 @@ def read_csv(
     if task is not None:
         checks.one_of(task, "task", TASKS)
     source = Source(path)
+    frames: Frames
     if labels is None:
         columns, frames = source.columns, source.frames
         known = schema.target.name if schema is not None and schema.target is not None else None
@@ -237,7 +264,8 @@ def look(frames: Frames, features: list[str], target: str | None, name: str) -> 
     import pandas as pd
 
     texts: dict[str, str] = {}
-    sums, counts, numbers = dict.fromkeys(features, 0.0), dict.fromkeys(features, 0), set()
+    sums, counts = dict.fromkeys(features, 0.0), dict.fromkeys(features, 0)
+    numbers: set[float] = set()
     for table in frames(set()):
         for column in [*features, *([target] if target is not None else [])]:
             if column in texts:

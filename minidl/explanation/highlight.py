@@ -1,4 +1,4 @@
-"""Python in colours, for terminals and for HTML: of a brightness that is read on white and on black alike."""
+"""Code in colours, for terminals and for HTML: of a brightness that is read on white and on black alike."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
-from pygments.lexers import PythonLexer
+from pygments.lexers import CudaLexer, PythonLexer
 from pygments.style import Style
 from pygments.token import Comment, Keyword, Name, Number, Operator, String
 from rich.style import Style as RichStyle
@@ -30,9 +30,13 @@ class Readable(Style):
     }
 
 
-def as_html(code: str) -> str:
+LEXERS = {"python": PythonLexer, "cuda": CudaLexer}
+
+
+def as_html(code: str, language: str = "python") -> str:
     """The code as a <pre> whose colours stand in it; lines that are too long are folded under themselves."""
-    coloured = highlight(code, PythonLexer(stripnl=False), HtmlFormatter(style=Readable, noclasses=True, nowrap=True))
+    lexer = LEXERS[language](stripnl=False)
+    coloured = highlight(code, lexer, HtmlFormatter(style=Readable, noclasses=True, nowrap=True))
     lines = [
         f'<span style="display:block;padding-left:{hang}ch;text-indent:-{hang}ch">{line or " "}</span>'
         for line, hang in zip(coloured.split("\n"), map(hanging, code.split("\n")), strict=False)
@@ -43,7 +47,7 @@ def as_html(code: str) -> str:
 def hanging(line: str) -> int:
     """How far in the rest of a line stands where it has to be folded: a comment's under its words."""
     indent = len(line) - len(line.lstrip())
-    return indent + (2 if line.lstrip().startswith("#") else 8)
+    return indent + (2 if line.lstrip().startswith("#") else 3 if line.lstrip().startswith("//") else 8)
 
 
 def as_text(code: str, width: int) -> Text:

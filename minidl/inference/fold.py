@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from minidl.contract import DEVIATION_FLOOR
-from minidl.layers import Dense, Dropout, Normalization
+from minidl.layers import Dense, Dropout, Layer, Normalization
 from minidl.model import Sequential
 
 # A normalization is folded where no feature's mean is more than so many deviations from 0. Folded, x/sigma and mu/sigma
@@ -88,7 +88,7 @@ def joined(steps: list[Step], normalization: bool) -> str:
 
 def built(model: Sequential, steps: list[Step], dtype: np.dtype) -> Sequential:
     """The model of these steps, on the engine and with the schema of the one they come from."""
-    layers = [
+    layers: list[Layer] = [
         Dense(step.W.shape[1], step.activation, kernel_initializer="zeros", name=step.name)
         if step.is_dense
         else Normalization(name=step.name)

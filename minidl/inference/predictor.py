@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from minidl.inference.fold import fold
 from minidl.model import Sequential
 
 if TYPE_CHECKING:
+    from minidl.data.schema import Schema
     from minidl.inference.predictor_summary import Summary
     from minidl.inference.quantize.quantized_model import QuantizedModel
 
@@ -55,8 +56,8 @@ class Predictor:
     @classmethod
     def of_model(cls, model: Sequential, dtype: str | None, max_batch: int, threads: int | None) -> Predictor:
         """See ``minidl.Sequential.predictor``."""
-        dtype = checks.one_of(dtype or str(model._dtype), "dtype", DTYPES)
         max_batch, threads = limits(max_batch, threads)
+        dtype = str(model._dtype) if dtype is None else dtype
         folded, done = fold(model, dtype=np.dtype(dtype))
         program = folded._program
         program.most_threads, program.frozen = threads, True
@@ -95,6 +96,17 @@ class Predictor:
             self._run(self._program, x[piece], out[piece])
         return out
 
+    def predict(self, x: object) -> np.ndarray:
+        """The same, but NaN and infinity are refused, as ``model.predict`` refuses them."""
+        return self(self._network._features(x))
+
+    def save(self, path: object) -> NoReturn:
+        """There is no file of a predictor: RuntimeError says what to save."""
+        raise RuntimeError(
+            "a predictor is laid out for this machine and is not saved: save the model (or, for int8, what "
+            "minidl.quantize made of it) and call predictor() when it is loaded"
+        )
+
     def _run_int8(self, program, x, out):
         if program.dynamic:
             checks.clean(x, "X", x.dtype)
@@ -105,9 +117,16 @@ class Predictor:
                 self.clipped += outside
 
     @property
+    def schema(self) -> Schema | None:
+        """The columns of the table that its model was trained on, if it was one; they are found by name."""
+        return self._network.schema
+
+    @property
     def nbytes(self) -> int:
         """The bytes of its weights."""
-        return self._network.nbytes if self.dtype == "int8" else sum(w.nbytes for w in self._network.weights)
+        if isinstance(self._network, Sequential):
+            return sum(array.nbytes for array in self._network.weights)
+        return self._network.nbytes
 
     def summary(self) -> Summary:
         """What was folded, its layers, bytes and operations, and how long it takes beside what the machine allows.
@@ -125,6 +144,17 @@ class Predictor:
     def widths(self) -> list[int]:
         """Its inputs, and the units of each dense layer."""
         return [self._shape[0], *(layer.W.shape[1] for layer in self._network.layers if hasattr(layer, "W"))]
+
+
+def dtype_of(dtype: Any) -> str:
+    """The name of one of ``DTYPES``, given in any way NumPy knows; ValueError for others."""
+    try:
+        found = str(np.dtype(dtype))
+    except (TypeError, ValueError, SyntaxError):  # NumPy reads texts such as "f4,f4" too
+        found = ""
+    if found not in DTYPES:
+        raise ValueError(f"dtype must be 'float32', 'float64' or 'int8', not {checks.shown(dtype)}")
+    return found
 
 
 def limits(max_batch: object, threads: object) -> tuple[int, int]:

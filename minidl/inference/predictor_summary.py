@@ -14,6 +14,7 @@ import numpy as np
 from minidl import display
 from minidl.bench import timing
 from minidl.engines import why_not
+from minidl.inference.int8 import Int8Layer
 from minidl.summary import in_bytes
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Summary(display.Shown):
 
     @property
     def remarks(self) -> list[str]:
-        operations, weights = (sum(layer[place] for layer in self.layers) for place in (1, 2))
+        operations, weights = sum(count for _, count, _ in self.layers), sum(size for _, _, size in self.layers)
         found = [f"{operations:,} operations a row, {in_bytes(weights)} of weights"]
         if self.buffers is not None:
             planned, unplanned = map(in_bytes, self.buffers)
@@ -98,7 +99,8 @@ def summary(predictor: Predictor) -> Summary:
         taken = measured(predictor, rows)
         plan = plans.get(rows)
         cores = "one" if getattr(plan, "threads", 2) == 1 else "all"
-        times.append((rows, ceilings and allowed(ceilings, widths, rows, predictor.dtype, item, cores), taken))
+        least = None if ceilings is None else allowed(ceilings, widths, rows, predictor.dtype, item, cores)
+        times.append((rows, least, taken))
         buffers = None if plan is None else (plan.buffer_bytes, plan.unplanned_bytes)
     name = "-".join(map(str, widths))
     most = f"up to {predictor.max_batch:,} row{'s' * (predictor.max_batch > 1)} at a time"
@@ -109,8 +111,9 @@ def summary(predictor: Predictor) -> Summary:
 def measured(predictor: Predictor, rows: int) -> float:
     """The median seconds of a call, whose rows are in the cache."""
     x, out = (np.zeros((rows, width), predictor._real) for width in predictor._shape)
-    if predictor.dtype == "int8" and predictor._network.layers[0].mean.size:
-        x += predictor._network.layers[0].mean  # in the middle of the range
+    first = predictor._network.layers[0]
+    if isinstance(first, Int8Layer) and first.mean.size:
+        x += first.mean  # in the middle of the range
     twin = copy.copy(predictor)  # counts what is clipped of these rows, which are nobody's
     found = timing.compare({"it": lambda: twin(x, out)}, repeat=SAMPLES, budget_seconds=0.3)
     return found.timings["it"].median
@@ -122,6 +125,6 @@ def allowed(ceilings: Ceilings, widths: list[int], rows: int, dtype: str, item: 
     if ceilings.peaks.get(dtype) is None:
         return None
     sizes = [i * o for i, o in itertools.pairwise(widths)]
-    level = next((level.name for level in ceilings.levels if level.size >= item * sum(sizes)), "memory")
+    level = ceilings.holding(item * sum(sizes))
     peak, bandwidth = 1e9 * ceilings.peak(dtype, cores), 1e9 * ceilings.bandwidth(level, "read", cores)
     return sum(max(2 * rows * size / peak, item * size / bandwidth) for size in sizes)

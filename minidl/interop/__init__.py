@@ -5,6 +5,7 @@ from __future__ import annotations
 from os import PathLike
 from typing import TYPE_CHECKING
 
+from minidl import files
 from minidl.engines import why_not_imported
 
 if TYPE_CHECKING:
@@ -22,10 +23,10 @@ def export_onnx(model: Sequential, path: str | PathLike) -> None:
     the whole "schema".
 
     Raises RuntimeError where the model has no weights yet, a normalization has seen no data, or onnx is not installed
-    (``pip install "minidl[onnx]"``); ValueError for NaN or infinity among the weights; OSError where the file cannot
-    be written. A file of before is then untouched.
+    (``pip install "minidl[onnx]"``); ValueError for NaN or infinity among the weights, and for a path that ends in
+    .safetensors; OSError where the file cannot be written. A file of before is then untouched.
     """
-    require_onnx()
+    require_onnx(path)
     from minidl.interop import onnx_export
 
     onnx_export.write(model, path)
@@ -56,10 +57,10 @@ def export_quantized(model: QuantizedModel, path: str | PathLike, weights: str =
         options.add_session_config_entry("session.x64quantprecision", "1")
 
     Raises RuntimeError for a dynamic model, whose rows have ranges of their own, and where onnx is not installed
-    (``pip install "minidl[onnx]"``); ValueError for more weights than ONNX holds; OSError where the file cannot be
-    written. A file of before is then untouched.
+    (``pip install "minidl[onnx]"``); ValueError for more weights than ONNX holds, and for a path that ends in
+    .safetensors; OSError where the file cannot be written. A file of before is then untouched.
     """
-    require_onnx()
+    require_onnx(path)
     from minidl.interop import onnx_int8
 
     onnx_int8.write(model, path, weights)
@@ -83,7 +84,9 @@ def from_onnx(path: str | PathLike, output: str | None = None) -> Sequential:
     return onnx_import.read(path, output)
 
 
-def require_onnx() -> None:
+def require_onnx(written: str | PathLike = "") -> None:
+    """RuntimeError where onnx is missing; ValueError where what is to be written looks like another file."""
+    files.refuse_ending(written, ".safetensors", "export writes ONNX; a file of minidl is written by the model's save")
     install = 'pip install "minidl[onnx]"'
     if reason := why_not_imported("onnx", "onnx", install, install.replace("install", "install -U")):
         raise RuntimeError(f"ONNX files need the package onnx, but {reason}")

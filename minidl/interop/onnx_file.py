@@ -13,7 +13,7 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, external_data_helper, h
 from minidl import checks, files
 
 OLDEST_OPSET = 7  # before it, operators meant other things: Dropout was in training, Add did not broadcast
-TYPES = {TensorProto.FLOAT: np.dtype(np.float32), TensorProto.DOUBLE: np.dtype(np.float64)}
+TYPES: dict[int, np.dtype] = {TensorProto.FLOAT: np.dtype(np.float32), TensorProto.DOUBLE: np.dtype(np.float64)}
 
 
 def content_of(path: str) -> onnx.ModelProto:
@@ -22,7 +22,8 @@ def content_of(path: str) -> onnx.ModelProto:
         content = file.read()
     if not content:
         raise ValueError("it is empty")
-    with whatever_is_wrong("it is no ONNX file, or is damaged or cut off"):
+    hint = "; minidl.load_model reads files of minidl" if path.lower().endswith(".safetensors") else ""
+    with whatever_is_wrong(f"it is no ONNX file, or is damaged or cut off{hint}"):
         proto = onnx.ModelProto.FromString(content)
     if not proto.HasField("graph"):
         raise ValueError("it is no ONNX file, or holds no graph")

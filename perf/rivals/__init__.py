@@ -52,8 +52,8 @@ PACKAGES = ("torch", "jax", "keras", "tensorflow-cpu", "scikit-learn", "onnxrunt
 
 
 def load(name: str) -> ModuleType:
-    """The rival's file; its library is not loaded by that."""
-    return importlib.import_module(f"perf.rivals.{MODULES[name]}")
+    """The rival's file, by its name here or by the file's own; its library is not loaded by that."""
+    return importlib.import_module(f"perf.rivals.{MODULES.get(name, name)}")
 
 
 def those_who(what: str, names: list[str] | None = None) -> list[str]:
@@ -83,3 +83,13 @@ def thread_counts() -> list[dict]:
     """One thread and all, as settings."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return [{"threads": threads} for threads in sorted({1, cores})]
+
+
+class Resident:
+    """What a call left on a GPU: it is fetched, by ``fetch()``, only where somebody wants to see it as an array."""
+
+    def __init__(self, fetch):
+        self.fetch = fetch
+
+    def __array__(self, dtype=None, copy=None):
+        return self.fetch()

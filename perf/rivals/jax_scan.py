@@ -30,7 +30,8 @@ def logits(case, theta, x):
     return x @ theta[-1][0] + theta[-1][1]
 
 
-def trainer(case, weights, X, y, threads, gather, scan):
+def training(case, weights, gather, scan):
+    """The jitted function (state, order or orders, X, y) -> (state, loss or losses), and the state to begin with."""
     import jax
     import jax.numpy as jnp
 
@@ -68,9 +69,15 @@ def trainer(case, weights, X, y, threads, gather, scan):
     def epochs(state, orders, X, y):
         return jax.lax.scan(lambda state, order: epoch(state, order, X, y), state, orders)
 
-    run = jax.jit(epochs if scan == "call" else epoch, donate_argnums=0)
     theta = jax.tree.map(jnp.asarray, weights)
     state = (theta, *(jax.tree.map(jnp.zeros_like, theta) for _ in range(2)), jnp.float32(0))
+    return jax.jit(epochs if scan == "call" else epoch, donate_argnums=0), state
+
+
+def trainer(case, weights, X, y, threads, gather, scan):
+    import jax.numpy as jnp
+
+    run, state = training(case, weights, gather, scan)
     X, y, orders = jnp.asarray(X), jnp.asarray(y), cases.orders(case)
 
     def train():

@@ -18,11 +18,11 @@ def settings(what: str) -> list[dict]:
     return [{}]  # it chooses its threads itself
 
 
-def model(case, weights) -> minidl.Sequential:
+def model(case, weights, engine="numba") -> minidl.Sequential:
     layers = [minidl.Dense(units, case.activation) for units in case.hidden]
     built = minidl.Sequential([*layers, minidl.Dense(1, "sigmoid")], seed=cases.SEED)
     optimizers = {"sgd": minidl.optimizers.SGD, "adam": minidl.optimizers.Adam}
-    built.compile(optimizers[case.optimizer](case.learning_rate), "binary_crossentropy", engine="numba")
+    built.compile(optimizers[case.optimizer](case.learning_rate), "binary_crossentropy", engine=engine)
     built(np.zeros((1, case.inputs), np.float32))
     built.set_weights([array for layer in weights for array in layer])
     return built

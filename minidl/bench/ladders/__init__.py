@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-from minidl.bench.ladders.ladder import BUDGET_SECONDS, Climb, Ladder, Rung, Step, Work, run
+from minidl.bench.ladders.ladder import BUDGET_SECONDS, Climb, Ladder, Rung, Step, Work, call_of, run
 from minidl.checks import one_of
 
 NAMES = {"dense": "dense", "activations": "activations", "epoch": "epoch", "epoch-large": "epoch"}  # and their files
@@ -19,4 +19,4 @@ def get(name: str) -> Ladder:
     return importlib.import_module(f"minidl.bench.ladders.{NAMES[name]}").LADDERS[name]
 
 
-__all__ = ["BUDGET_SECONDS", "NAMES", "Climb", "Ladder", "Rung", "Step", "Work", "get", "run"]
+__all__ = ["BUDGET_SECONDS", "NAMES", "Climb", "Ladder", "Rung", "Step", "Work", "call_of", "get", "run"]

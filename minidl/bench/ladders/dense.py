@@ -7,12 +7,12 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from minidl.bench import kernels, machine
+from minidl.bench import kernels
 from minidl.bench.ceilings import ALL
 from minidl.bench.compiled import njit
-from minidl.bench.crew import Crew
 from minidl.bench.ladders.ladder import Ladder, Rung, Work
 from minidl.engines import get_engine
+from minidl.engines.numba_engine.dense import dense_alone
 
 ROWS = kernels.TARGET.registers // 4  # of a register tile: its 2 x ROWS vectors leave registers for what is loaded
 TILE_BYTES = 2 * kernels.TARGET.vector_bytes  # and of a row of it
@@ -177,17 +177,11 @@ def with_room(x, W, b, y):
 
 
 def engine(x, W, b, y):
+    return dense_alone(x, W, b, y)
+
+
+def threads(x, W, b, y):
     return get_engine("numba").dense(x, W, b, y)
-
-
-def threads(x, W, b, y, crew):
-    dense, share = get_engine("numba").dense, -(-x.shape[0] // crew.threads)
-    crew.run(lambda t: dense(x[t * share : (t + 1) * share], W, b, y[t * share : (t + 1) * share]))
-    return y
-
-
-def with_crew(x, W, b, y):
-    return x, W, b, y, Crew(machine.cores() or 1)
 
 
 def make(rows, inputs, units, rng):
@@ -229,10 +223,10 @@ RUNGS = (
          micro_kernel, also=(make_tile,)),
     Rung("packed", "x and W are copied into the order in which the tiles read them; the copying is timed too.",
          packed, prepare=with_room, also=(pack_rows, pack_columns, make_tile)),
-    Rung("engine", "minidl's own dense: the same ideas, with tiles for every edge.", engine,
-         also=(get_engine("numba").dense,)),
-    Rung("threads", "The rows are shared out among all cores, each running the engine's dense.", threads,
-         prepare=with_crew, cores=ALL),
+    Rung("engine", "minidl's own dense on one core: the same ideas, with tiles for every edge.", engine,
+         also=(dense_alone,)),
+    Rung("threads", "The same, with the rows or columns of a large product shared out among all cores.", threads,
+         cores=ALL, also=(get_engine("numba").dense,)),
 )  # fmt: skip
 
 LADDERS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -43,11 +44,25 @@ def one_by_one(engine, program, start, X, y, order, batch_size):
 
 
 def with_numpy(*inputs):
-    return get_engine("numpy"), *inputs
+    return bare("numpy"), *inputs
 
 
 def with_numba(*inputs):
-    return get_engine("numba"), *inputs
+    return bare("numba"), *inputs
+
+
+def bare(name):
+    """The engine's operations without the look at their arguments, which later rungs do not pay for either."""
+    engine = get_engine(name)
+    return SimpleNamespace(**{operation: getattr(engine, operation).__wrapped__ for operation in c.OPERATIONS})
+
+
+def batch_by_batch(trainer, order, batch_size):
+    """A compiled call for each batch."""
+    for first in range(0, len(order), batch_size):
+        trainer.run(order[None], first, min(first + batch_size, len(order)))
+    trainer.pull()
+    return trainer.program.theta.copy()
 
 
 def trained(trainer, order):
@@ -60,6 +75,10 @@ def on_one_thread(program, start, X, y, order, batch_size):
     trainer = get_engine("numba").trainer(program, X, y, None, batch_size)
     trainer.threads = 1
     return trainer, order
+
+
+def each_batch_on_one_thread(program, start, X, y, order, batch_size):
+    return *on_one_thread(program, start, X, y, order, batch_size), batch_size
 
 
 def on_all(program, start, X, y, order, batch_size):
@@ -114,7 +133,9 @@ RUNGS = (
          one_by_one, prepare=with_numpy, cores=ALL),
     Rung("njit operations", "The same calls in the same order, now of the Numba engine: Python is still in between.",
          one_by_one, prepare=with_numba),
-    Rung("one njit run", "All batches in one compiled call: nothing is allocated, and Python is out of the way.",
+    Rung("njit steps", "A whole step in one compiled call, into arrays made once: Python comes in once a batch.",
+         batch_by_batch, prepare=each_batch_on_one_thread),
+    Rung("one njit run", "All batches in one compiled call: Python is out of the way.",
          trained, prepare=on_one_thread),
     Rung("threads", "The same run on as many threads as the engine finds worth it for a batch of this size.",
          trained, prepare=on_all, cores=ALL),

@@ -175,7 +175,8 @@ class Climb(display.Shown):
 
     def _html(self) -> str:
         body = [
-            [f"<b>{escape(line[0])}</b><br/><small>{escape(step.shows)}</small>", *map(escape, line[1:])]
+            [f"<b>{escape(line[0])}</b><br/><small>{escape(step.shows)}</small>",
+             *(escape(cell).replace(" ", "\N{NO-BREAK SPACE}") for cell in line[1:])]
             for step, line in zip(self.steps, self.lines(), strict=True)
         ]
         notes = "".join(f'<p class="soft">{escape(note)}</p>' for note in self.notes())

@@ -11,6 +11,7 @@ import numpy as np
 from minidl.engines.cupy_engine import captured, infer, kernels, train
 from minidl.engines.cupy_engine.device import GpuDevice, xp
 
+OLDEST = 80  # compute capability: the kernels copy and multiply by instructions that came with the A100
 CHUNK = 16_384  # rows on the GPU at a time, so that a prediction's memory there does not grow with the data
 # The kernels are tested without a GPU, but no figure has been measured on one yet; until then they are asked for.
 SWITCH = "MINIDL_GPU_KERNELS"
@@ -25,7 +26,8 @@ def device_for(program) -> GpuDevice | None:
     """The device whose kernels can run this program; None where the readable version does it."""
     asked_for = os.environ.get(SWITCH) == "1"
     known = program.parameters.dtype == np.float32 and len(program.metrics) <= kernels.MOST_METRICS
-    return the_gpu() if asked_for and known and hasattr(xp, "RawModule") else None
+    found = the_gpu() if asked_for and known and hasattr(xp, "RawModule") else None
+    return found if found is not None and found.capability >= OLDEST else None
 
 
 def precision_of(program, device) -> int:
@@ -51,10 +53,7 @@ def predict(program, X, out=None):
         return infer.predict(program, X, out)
     out = np.empty((len(X), program.outputs), X.dtype) if out is None else out
     with _laid_out:
-        forward = forward_of(program, device, len(X))
-        for start in range(0, len(X), forward.rows):
-            rows = slice(start, start + forward.rows)
-            forward.predict(X[rows], out[rows])
+        forward_of(program, device, len(X)).predict(X, out)
     return out
 
 
@@ -63,13 +62,8 @@ def evaluate(program, X, y, sample_weight=None):
     device = device_for(program)
     if device is None:
         return infer.evaluate(program, X, y, sample_weight)
-    sums = np.zeros(program.sums_size)
     with _laid_out:
-        forward = forward_of(program, device, len(X))
-        for start in range(0, len(X), forward.rows):
-            rows = slice(start, start + forward.rows)
-            sums += forward.evaluate(X[rows], y[rows], None if sample_weight is None else sample_weight[rows])
-    return sums
+        return forward_of(program, device, len(X)).evaluate(X, y, sample_weight)
 
 
 _laid_out = threading.Lock()  # a layout is used by one thread at a time

@@ -57,10 +57,13 @@ class GpuDevice:
 
     def __init__(self):
         self.stream = xp.cuda.Stream(non_blocking=True)  # a stream that waits for others cannot be captured
+        self.copies = xp.cuda.Stream(non_blocking=True)
         device = xp.cuda.Device()
+        self.capability = int(device.compute_capability)
         self.multiprocessors = device.attributes["MultiProcessorCount"]
+        self.shared_memory = device.attributes["MaxSharedMemoryPerBlockOptin"]  # bytes, of a block that asks for them
         # Those of data centres: three products on their tensor cores are faster than one on their other units.
-        self.strong_tensor_cores = device.compute_capability in ("80", "90", "100")
+        self.strong_tensor_cores = self.capability in (80, 90, 100, 103)
         self.functions: dict[kernels.Kernel, object] = {}
 
     # --- memory -------------------------------------------------------------------------------------------------------
@@ -79,7 +82,7 @@ class GpuDevice:
             return xp.asarray(array)
 
     def write(self, memory, array: np.ndarray) -> None:
-        """Copy into memory of the device."""
+        """Copy into memory of the device; the array may be changed as soon as this returns."""
         memory.set(np.ascontiguousarray(array, memory.dtype).reshape(memory.shape), stream=self.stream)
 
     def download(self, memory) -> np.ndarray:
@@ -91,6 +94,28 @@ class GpuDevice:
         size = int(np.prod(shape))
         room = xp.cuda.alloc_pinned_memory(size * np.dtype(dtype).itemsize)
         return np.frombuffer(room, dtype, size).reshape(shape)
+
+    def free_memory(self) -> int:
+        """Bytes; with those that CuPy holds for arrays to come."""
+        return xp.cuda.Device().mem_info[0] + xp.get_default_memory_pool().free_bytes()
+
+    # --- copies while kernels run -------------------------------------------------------------------------------------
+
+    def mark(self):
+        """The place behind all that was launched until now."""
+        return self.stream.record(xp.cuda.Event(disable_timing=True))
+
+    def copy(self, memory, pinned: np.ndarray, after=None):
+        """Start to copy pinned memory to the device, beside what runs there, but not before the mark ``after`` is
+        reached. Returns the mark that is reached when it is done; until then the pinned memory must stay as it is."""
+        if after is not None:
+            self.copies.wait_event(after)
+        memory.set(pinned, stream=self.copies)
+        return self.copies.record(xp.cuda.Event(disable_timing=True))
+
+    def wait_for(self, mark) -> None:
+        """What is launched from here on begins when the mark is reached."""
+        self.stream.wait_event(mark)
 
     def address(self, memory) -> int:
         return memory.ctypes.data if isinstance(memory, np.ndarray) else memory.data.ptr
@@ -109,7 +134,9 @@ class GpuDevice:
             self.function(kernel)(grid, (kernel.threads,), arguments, shared_mem=kernel.shared)
 
     def packed(self, argument):
-        """As CuPy takes it: what is of NumPy, it hands over by value."""
+        """As CuPy takes it: what is of NumPy, it hands over by value. (Of None it makes the address 0xFFFFFFFF.)"""
+        if argument is None:
+            return np.uint64(0)
         if isinstance(argument, int):
             return np.int32(argument)
         if isinstance(argument, np.ndarray) and argument.dtype.names is None:
@@ -117,10 +144,14 @@ class GpuDevice:
         return argument
 
     def function(self, kernel: kernels.Kernel):
-        """Compiled when it is first asked for; CuPy keeps what it has compiled for later processes."""
+        """Compiled when it is first asked for, together with the others of its precision, which takes some seconds.
+
+        CuPy keeps what it has compiled for later processes.
+        """
         if kernel not in self.functions:
+            names = tuple(other.name for other in kernels.ALL if other.precision == kernel.precision)
             module = xp.RawModule(
-                code=kernels.source(), options=("-std=c++17",), name_expressions=(kernel.name,),
+                code=kernels.source(), options=("-std=c++17",), name_expressions=names,
                 enable_cooperative_groups=kernel.cooperative,
             )  # fmt: skip
             function = module.get_function(kernel.name)
@@ -145,9 +176,9 @@ class GpuDevice:
                 graph = self.stream.end_capture()
         return Graph(self, graph)
 
-    def synchronize(self) -> None:
-        """Wait until all that was launched is done."""
-        self.stream.synchronize()
+    def synchronize(self, mark=None) -> None:
+        """Wait until the mark is reached; without one, until all that was launched is done."""
+        (self.stream if mark is None else mark).synchronize()
 
 
 class Graph:

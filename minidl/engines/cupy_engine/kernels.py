@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ def constants() -> str:
 # --- the text ---------------------------------------------------------------------------------------------------------
 
 
+@functools.cache
 def source() -> str:
     """kernels.cu with its chapters in place of their names, and the constants in front: all that a compiler needs.
 
@@ -82,9 +84,17 @@ def struct(kind: str, **fields) -> np.ndarray:
 
 # --- the kernels ------------------------------------------------------------------------------------------------------
 
+
+def constant(name: str) -> int:
+    """A number that the text gives this name."""
+    return int(re.search(rf"constexpr int (?:\w+ = \w+, )*{name} = (\d+)\b", source())[1])
+
+
 FLOAT32, TF32, THREE_TF32 = PRECISIONS = range(3)
-SMALL, MEDIUM, LARGE = TILES = 32, 64, 128
-SLICE, STAGES, LANES, HEAD_WARPS, MOST_METRICS = 32, 3, 32, 4, 7
+SMALL, MEDIUM, LARGE = TILES = constant("SMALL"), 64, 128
+SLICE, STAGES, LANES, HEAD_WARPS, MOST_METRICS = map(
+    constant, ("SLICE", "STAGES", "LANES", "HEAD_WARPS", "MOST_METRICS")
+)
 ELEMENTWISE = 256  # threads of a block that treats each number for itself
 
 
@@ -92,13 +102,16 @@ ELEMENTWISE = 256  # threads of a block that treats each number for itself
 class Kernel:
     """A kernel as a launch needs it: by its name in C++, with its threads in a block and its shared memory in bytes.
 
-    The blocks of a ``cooperative`` one wait for each other, so all of them must be on the GPU at once.
+    The blocks of a ``cooperative`` one wait for each other, so all of them must be on the GPU at once. Where it
+    multiplies matrices, ``precision`` says how, and ``tile`` is the edge of what a block computes.
     """
 
     name: str
     threads: int
     shared: int = 0
     cooperative: bool = False
+    precision: int | None = None
+    tile: int = 0
 
 
 def threads_of(tile: int) -> int:
@@ -113,7 +126,7 @@ def slice_bytes(along: bool, tile: int) -> int:
 
 def product(name: str, a_along: bool, b_along: bool, precision: int, tile: int) -> Kernel:
     shared = STAGES * (slice_bytes(a_along, tile) + slice_bytes(b_along, tile))
-    return Kernel(f"{name}<{precision}, {tile}>", threads_of(tile), shared)
+    return Kernel(f"{name}<{precision}, {tile}>", threads_of(tile), shared, precision=precision, tile=tile)
 
 
 def forward(precision: int, tile: int) -> Kernel:
@@ -134,7 +147,7 @@ def update(optimizer: int) -> Kernel:
 
 def train_steps(precision: int) -> Kernel:
     shared = max(kernel(precision, SMALL).shared for kernel in (forward, backward_x, backward_W))
-    return Kernel(f"train_steps<{precision}>", threads_of(SMALL), shared, cooperative=True)
+    return Kernel(f"train_steps<{precision}>", threads_of(SMALL), shared, cooperative=True, precision=precision)
 
 
 BEGIN_BATCH = Kernel("begin_batch", LANES)

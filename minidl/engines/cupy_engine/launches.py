@@ -28,15 +28,16 @@ class Network(Layout):
 
     def product(self, kernel, rows: int, columns: int, parts: int, *arguments) -> None:
         """One that computes a matrix of (rows, columns), or so many of them, by tiles."""
-        tile = self.tile(rows, columns * parts)
-        self.launch(kernel(self.precision, tile), (-(-columns // tile), -(-rows // tile), parts), *arguments)
+        chosen = self.with_tile(kernel, rows, columns, parts)
+        self.launch(chosen, (-(-columns // chosen.tile), -(-rows // chosen.tile), parts), *arguments)
 
-    def tile(self, rows: int, columns: int) -> int:
-        """The largest that gives every multiprocessor something to do."""
+    def with_tile(self, kernel, rows: int, columns: int, parts: int) -> k.Kernel:
+        """With the largest tile that has room in shared memory, and gives every multiprocessor something to do."""
         for tile in (k.LARGE, k.MEDIUM):
-            if -(-rows // tile) * -(-columns // tile) >= self.device.multiprocessors:
-                return tile
-        return k.SMALL
+            found, tiles = kernel(self.precision, tile), -(-rows // tile) * -(-columns // tile) * parts
+            if tiles >= self.device.multiprocessors and found.shared <= self.device.shared_memory:
+                return found
+        return kernel(self.precision, k.SMALL)
 
     # --- forward ------------------------------------------------------------------------------------------------------
 
@@ -188,9 +189,11 @@ class Network(Layout):
     # --- a whole step -------------------------------------------------------------------------------------------------
 
     def step(self, X, y, order, weight) -> None:
-        """Forward, loss, backward, update, on the next batch."""
+        """Forward, loss, backward, update, on the next batch. Without an order X is that batch, as the host has it."""
         program = self.program
         self.device.launch(k.BEGIN_BATCH, 1, self.place, int(program.optimizer), self.numbers)
+        if order is None:
+            self.normalize(X)
         self.loss(X, y, order, weight)
         self.backward(X, order)
         self.totals(y, order, weight)

@@ -12,7 +12,8 @@ from minidl import contract as c
 from minidl.engines.cupy_engine import kernels as k
 
 NARROW = 32  # outputs of a last layer that a warp computes along with the loss of its row
-MOST_PARTS = 32  # into which the gradient by a W is parted
+MOST_PARTS = 32  # into which the gradient is parted
+MOST_NUMBERS = 2**26  # in all parts together: 256 MB
 PART_ROWS = 256  # of the batch that are worth a part
 BLOCKS = 1024  # at most, of a kernel that treats each number, or each row, for itself
 NOTHING_DROPPED = k.struct("Dropout", layer=-1)
@@ -59,7 +60,7 @@ class Layout:
         self.work = device.empty(2 * size if training else size)
         if training:
             self.slots, self.slopes = device.upload(program.slots), self.work[size:]
-            self.parts = max(1, min(MOST_PARTS, rows // PART_ROWS))
+            self.parts = max(1, min(MOST_PARTS, rows // PART_ROWS, MOST_NUMBERS // program.parameters.size))
             self.gradient = device.zeros((self.parts, program.parameters.size))
 
     # --- where things lie ---------------------------------------------------------------------------------------------

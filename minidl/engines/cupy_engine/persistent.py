@@ -7,6 +7,8 @@ import numpy as np
 from minidl import contract as c
 from minidl.engines.cupy_engine import kernels as k
 
+STEPS = 4096  # in one launch at most: well below a second, so that Ctrl-C is heard and no screen's watchdog objects
+
 
 def chain(network) -> list[tuple] | None:
     """The dense layers, each with its activation, where its output belongs, and the dropout behind it.
@@ -47,7 +49,7 @@ def table_of(network) -> np.ndarray:
 
 
 class Persistent:
-    """The training steps of a network that ``fits``, in one launch."""
+    """The training steps of a network that ``fits``, many of them in one launch."""
 
     def __init__(self, network, X, y, order, weight):
         self.network, device, address = network, network.device, network.address
@@ -68,7 +70,8 @@ class Persistent:
 
     def launch(self, steps: int) -> None:
         """So many steps."""
-        self.network.device.launch(self.kernel, self.blocks, self.training, steps)
+        for first in range(0, steps, STEPS):
+            self.network.device.launch(self.kernel, self.blocks, self.training, min(STEPS, steps - first))
 
 
 class OneRow:

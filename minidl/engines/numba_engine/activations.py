@@ -11,12 +11,13 @@ from minidl.contract import LINEAR, RELU, SIGMOID, SOFTMAX, TANH
 from minidl.engines.numba_engine import elementary
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.elementary import exp
+from minidl.engines.numba_engine.views import flat
 
 
 @njit(cache=True)
 def linear(z, out=None):
     out = np.empty_like(z) if out is None else out
-    z_, out_ = z.reshape(-1), out.reshape(-1)
+    z_, out_ = flat(z), flat(out)
     for e in range(z_.size):
         out_[e] = z_[e]
     return out
@@ -38,7 +39,7 @@ def sigmoid_of(z):
 @njit(cache=True)
 def sigmoid(z, out=None):
     out = np.empty_like(z) if out is None else out
-    z_, out_ = z.reshape(-1), out.reshape(-1)
+    z_, out_ = flat(z), flat(out)
     if z_ is out_:
         for e in range(out_.size):
             out_[e] = sigmoid_of(out_[e])
@@ -56,7 +57,7 @@ def sigmoid_slope(y):
 @njit(cache=True)
 def sigmoid_backward(dy, y, out=None):
     out = np.empty_like(y) if out is None else out
-    dy_, y_, out_ = dy.reshape(-1), y.reshape(-1), out.reshape(-1)
+    dy_, y_, out_ = flat(dy), flat(y), flat(out)
     if dy_ is out_:
         for e in range(y_.size):
             out_[e] *= sigmoid_slope(y_[e])
@@ -74,7 +75,7 @@ def relu_of(z):
 @njit(cache=True)
 def relu(z, out=None):
     out = np.empty_like(z) if out is None else out
-    z_, out_ = z.reshape(-1), out.reshape(-1)
+    z_, out_ = flat(z), flat(out)
     if z_ is out_:
         for e in range(out_.size):
             out_[e] = relu_of(out_[e])
@@ -92,7 +93,7 @@ def relu_slope(y):
 @njit(cache=True)
 def relu_backward(dy, y, out=None):
     out = np.empty_like(y) if out is None else out
-    dy_, y_, out_ = dy.reshape(-1), y.reshape(-1), out.reshape(-1)
+    dy_, y_, out_ = flat(dy), flat(y), flat(out)
     if dy_ is out_:
         for e in range(y_.size):
             out_[e] *= relu_slope(y_[e])
@@ -105,7 +106,7 @@ def relu_backward(dy, y, out=None):
 @njit(cache=True)
 def tanh(z, out=None):
     out = np.empty_like(z) if out is None else out
-    z_, out_ = z.reshape(-1), out.reshape(-1)
+    z_, out_ = flat(z), flat(out)
     if z_ is out_:
         for e in range(out_.size):
             out_[e] = elementary.tanh(out_[e])
@@ -123,7 +124,7 @@ def tanh_slope(y):
 @njit(cache=True)
 def tanh_backward(dy, y, out=None):
     out = np.empty_like(y) if out is None else out
-    dy_, y_, out_ = dy.reshape(-1), y.reshape(-1), out.reshape(-1)
+    dy_, y_, out_ = flat(dy), flat(y), flat(out)
     if dy_ is out_:
         for e in range(y_.size):
             out_[e] *= tanh_slope(y_[e])

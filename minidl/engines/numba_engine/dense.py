@@ -8,7 +8,7 @@ import numpy as np
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.gemm import ONE, ZERO, multiply, transpose
 from minidl.engines.numba_engine.shared_product import multiply_shared, pays
-from minidl.engines.numba_engine.views import vector
+from minidl.engines.numba_engine.views import flat, vector
 
 SHORT = 16  # inputs of a layer of one unit
 
@@ -24,7 +24,7 @@ def dense_alone(x, W, b, out=None):
     out = np.empty((x.shape[0], W.shape[1]), x.dtype) if out is None else out
     n, (i, o) = x.shape[0], W.shape
     low = out.dtype.type(-np.inf)
-    dense_above(n, o, o, i, out.reshape(-1), ZERO, b, ZERO, x.reshape(-1), ZERO, W.reshape(-1), ZERO, low)
+    dense_above(n, o, o, i, flat(out), ZERO, b, ZERO, flat(x), ZERO, flat(W), ZERO, low)
     return out
 
 
@@ -74,7 +74,7 @@ def dense_backward_x_alone(dz, W, out=None):
     out = np.empty((dz.shape[0], W.shape[0]), dz.dtype) if out is None else out
     i, o = W.shape
     turned, zeros = transposed(W).reshape(-1), np.zeros(i, W.dtype)
-    product(dz.shape[0], i, o, out.reshape(-1), ZERO, zeros, dz.reshape(-1), ZERO, o, ONE, turned, ZERO, i)
+    product(dz.shape[0], i, o, flat(out), ZERO, zeros, flat(dz), ZERO, o, ONE, turned, ZERO, i)
     return out
 
 
@@ -82,7 +82,7 @@ def dense_backward_x_alone(dz, W, out=None):
 def transposed(W):
     i, o = W.shape
     turned = np.empty((o, i), W.dtype)
-    transpose(i, o, W.reshape(-1), ZERO, turned.reshape(-1), ZERO, i)
+    transpose(i, o, flat(W), ZERO, flat(turned), ZERO, i)
     return turned
 
 
@@ -97,7 +97,7 @@ def dense_backward_W_alone(x, dz, out=None):
     out = np.empty((x.shape[1], dz.shape[1]), x.dtype) if out is None else out
     i, o = out.shape
     zeros = np.zeros(max(i, o), x.dtype)
-    rows_backward_W(x.shape[0], i, o, x.reshape(-1), ZERO, i, dz.reshape(-1), ZERO, zeros, out.reshape(-1))
+    rows_backward_W(x.shape[0], i, o, flat(x), ZERO, i, flat(dz), ZERO, zeros, flat(out))
     return out
 
 
@@ -129,7 +129,7 @@ def product(m, o, d, C, c_start, zeros, A, a_start, a_row, a_column, B, b_start,
 def dense_backward_b(dz, out=None):
     out = np.empty(dz.shape[1], dz.dtype) if out is None else out
     if out.size == 1:
-        out[0] = total_of(dz.reshape(-1))
+        out[0] = total_of(flat(dz))
         return out
     for u in range(out.size):
         out[u] = 0

@@ -35,7 +35,7 @@ from minidl.engines.numba_engine.plan import inference_places_for, places_for
 from minidl.engines.numba_engine.regularization import dropout, l1, l2
 from minidl.engines.numba_engine.team import entry_of, packet_of, share, together
 from minidl.engines.numba_engine.threads import take
-from minidl.engines.numba_engine.views import matrix, matrix_at, vector, vector_at
+from minidl.engines.numba_engine.views import flat, matrix, matrix_at, vector, vector_at
 
 CHUNK = 240  # rows at a time: what a chunk's layers hand on stays in the cache, and its rows are whole tiles
 
@@ -123,7 +123,7 @@ def add_up(loss, chosen, y, given, p, sample_weight, rows, row_values, sums):
     place = FIRST_METRIC
     for metric in chosen:
         if metric == AUC:
-            metrics_auc(y, p, sums[place : place + 2 * AUC_BINS].reshape(2, AUC_BINS))
+            metrics_auc(y, p, matrix(sums, place, 2, AUC_BINS))
             place += 2 * AUC_BINS
         else:
             forward_metric(metric, y, p, row_values)
@@ -156,7 +156,7 @@ def predict_rows(packet, X, out, thread, threads):
     work = vector_at(dtype, packet[WORK] + thread * packet[WORK_SIZE] * X.itemsize, packet[WORK_SIZE])
     shares = matrix_at(np.int64, packet[SHARES], 1, packet[THREADS] + 1)
     counters = vector_at(np.int64, packet[COUNTERS], packet[COUNTERS_SIZE])
-    X_, out_ = vector_at(dtype, X.ctypes.data, X.size), vector(out.reshape(-1), 0, out.size)
+    X_, out_ = vector_at(dtype, X.ctypes.data, X.size), vector(out, 0, out.size)
     job = 0 if threads == 1 else take(counters, 0, shares, 0, thread, threads)
     while job >= 0:
         start = job * packet[CHUNK_ROWS]
@@ -185,7 +185,7 @@ def evaluate_rows(
     work, places, goal, row_values, sums,
 ):  # fmt: skip
     last, inputs, outputs = table.shape[0], X.shape[1], goal.shape[1]
-    X_ = X.reshape(-1)
+    X_ = flat(X)
     for start in range(0, X.shape[0], goal.shape[0]):
         rows = np.arange(start, min(start + goal.shape[0], X.shape[0]))
         goal_now = goal[: rows.size]

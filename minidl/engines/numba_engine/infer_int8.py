@@ -25,7 +25,7 @@ from minidl.engines.numba_engine.gemm_int8 import (
 from minidl.engines.numba_engine.infer import MOST_PLANS, parts_of
 from minidl.engines.numba_engine.team import entry_of, packet_of, share, together
 from minidl.engines.numba_engine.threads import DONE, take
-from minidl.engines.numba_engine.views import matrix, matrix_at, vector, vector_at
+from minidl.engines.numba_engine.views import flat, matrix, matrix_at, vector, vector_at
 
 WORTH = 4  # products in the time of one in float32
 
@@ -51,7 +51,7 @@ forward_activation = activations.forward
 @njit(cache=True)
 def quantize_rows(x, inverse, zero, q, q_row):
     """round(x * inverse) + zero, clipped to [0, 255], row by row; how many had to be clipped. NaN counts, and is 0."""
-    inputs, x_, clipped, low, high = x.shape[1], x.reshape(-1), 0, np.float32(0), np.float32(255)
+    inputs, x_, clipped, low, high = x.shape[1], flat(x), 0, np.float32(0), np.float32(255)
     whole = inputs - inputs % LANES
     for r in range(x.shape[0]):
         clipped += quantize_vectors(x_, r * inputs, q, r * q_row, whole, inverse, zero)
@@ -118,7 +118,7 @@ def predict_rows_int8(packet, X, out, thread, threads):
     shares = matrix_at(np.int64, packet[SHARES], 1, packet[THREADS] + 1)
     counters = vector_at(np.int64, packet[COUNTERS], packet[COUNTERS_SIZE])
     clipped = 0
-    X_, out_ = vector(X.reshape(-1), 0, X.size), vector(out.reshape(-1), 0, out.size)
+    X_, out_ = vector(X, 0, X.size), vector(out, 0, out.size)
     job = 0 if threads == 1 else take(counters, 0, shares, 0, thread, threads)
     while job >= 0:
         start = job * chunk

@@ -3,7 +3,10 @@
 import numpy as np
 
 from minidl.engines.numba_engine.cache import njit
+from minidl.engines.numba_engine.gemm_int8 import FOUR, multiply_int8, pack, steps_of, whole_panels
 from minidl.engines.numba_engine.infer_int8 import predict_int8 as predict_int8
+
+ZERO = np.float32(0)
 
 
 @njit(cache=True)
@@ -16,16 +19,14 @@ def quantize(x, scale, zero, out=None):
     return out
 
 
-@njit(cache=True)
 def dense_int8(q, W, out=None):
-    out = np.empty((q.shape[0], W.shape[1]), np.int32) if out is None else out
-    for r in range(out.shape[0]):
-        for u in range(out.shape[1]):
-            out[r, u] = 0
-        for k in range(q.shape[1]):
-            for u in range(out.shape[1]):
-                out[r, u] += np.int32(q[r, k]) * np.int32(W[k, u])
-    return out
+    (rows, inputs), outputs = q.shape, W.shape[1]
+    steps, units = steps_of(inputs), whole_panels(outputs)
+    filled, sums = np.zeros((rows, FOUR * steps), np.uint8), np.empty((rows, units), np.int32)
+    filled[:, :inputs] = q
+    A, C, none = filled.view(np.int32).reshape(-1), sums.reshape(-1), np.zeros(units, np.int32)
+    multiply_int8(rows, units, steps, C, units, none, none.view(np.float32), A, steps, pack(W), ZERO, ZERO)
+    return np.positive(sums[:, :outputs], out=out)
 
 
 @njit(cache=True)

@@ -18,6 +18,7 @@ from minidl.contract import (
 from minidl.engines.numba_engine.activations import largest_of, sigmoid_of, softmax
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.elementary import clip, exp, log, log1p, sign
+from minidl.engines.numba_engine.views import flat
 
 
 @njit(cache=True, fastmath={"contract", "reassoc"})
@@ -36,7 +37,7 @@ def mean_squared_error(y, p, out=None):
 @njit(cache=True)
 def mean_squared_error_backward(y, p, out=None):
     out = np.empty_like(p) if out is None else out
-    y_, p_, out_, scale = y.reshape(-1), p.reshape(-1), out.reshape(-1), p.dtype.type(2 / p.shape[1])
+    y_, p_, out_, scale = flat(y), flat(p), flat(out), p.dtype.type(2 / p.shape[1])
     for e in range(p_.size):
         out_[e] = (p_[e] - y_[e]) * scale
     return out
@@ -57,7 +58,7 @@ def mean_absolute_error(y, p, out=None):
 @njit(cache=True)
 def mean_absolute_error_backward(y, p, out=None):
     out = np.empty_like(p) if out is None else out
-    y_, p_, out_, units = y.reshape(-1), p.reshape(-1), out.reshape(-1), p.dtype.type(p.shape[1])
+    y_, p_, out_, units = flat(y), flat(p), flat(out), p.dtype.type(p.shape[1])
     for e in range(p_.size):
         out_[e] = sign(p_[e] - y_[e]) / units
     return out
@@ -85,7 +86,7 @@ def binary_crossentropy_backward(y, p, out=None):
     out = np.empty_like(p) if out is None else out
     one, zero, units = p.dtype.type(1), p.dtype.type(0), p.dtype.type(p.shape[1])
     low, high = p.dtype.type(PROBABILITY_FLOOR), p.dtype.type(1 - PROBABILITY_FLOOR)
-    y_, p_, out_ = y.reshape(-1), p.reshape(-1), out.reshape(-1)
+    y_, p_, out_ = flat(y), flat(p), flat(out)
     for e in range(p_.size):
         clipped = clip(p_[e], low, high)
         slope = (clipped - y_[e]) / (clipped * (one - clipped)) / units
@@ -104,7 +105,7 @@ def logit_loss_of(y, z):
 def binary_crossentropy_from_logits(y, z, out=None):
     out = np.empty(z.shape[0], z.dtype) if out is None else out
     if z.shape[1] == 1:
-        y_, z_ = y.reshape(-1), z.reshape(-1)
+        y_, z_ = flat(y), flat(z)
         for r in range(out.size):
             out[r] = logit_loss_of(y_[r], z_[r])
         return out
@@ -120,7 +121,7 @@ def binary_crossentropy_from_logits(y, z, out=None):
 @njit(cache=True)
 def binary_crossentropy_from_logits_backward(y, z, out=None):
     out = np.empty_like(z) if out is None else out
-    y_, z_, out_, units = y.reshape(-1), z.reshape(-1), out.reshape(-1), z.dtype.type(z.shape[1])
+    y_, z_, out_, units = flat(y), flat(z), flat(out), z.dtype.type(z.shape[1])
     for e in range(z_.size):
         out_[e] = (sigmoid_of(z_[e]) - y_[e]) / units
     return out

@@ -6,11 +6,12 @@ import numpy as np
 
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.elementary import sign
+from minidl.engines.numba_engine.views import flat
 
 
 @njit(cache=True, fastmath={"contract", "reassoc"})
 def l1(w, rate):
-    w_, total = w.reshape(-1), 0.0
+    w_, total = flat(w), 0.0
     for e in range(w_.size):
         total += abs(w_[e])
     return rate * total
@@ -18,14 +19,14 @@ def l1(w, rate):
 
 @njit(cache=True)
 def l1_backward(w, rate, out):
-    w_, out_, slope = w.reshape(-1), out.reshape(-1), w.dtype.type(rate)
+    w_, out_, slope = flat(w), flat(out), w.dtype.type(rate)
     for e in range(w_.size):
         out_[e] += slope * sign(w_[e])
 
 
 @njit(cache=True, fastmath={"contract", "reassoc"})
 def l2(w, rate):
-    w_, total = w.reshape(-1), 0.0
+    w_, total = flat(w), 0.0
     for e in range(w_.size):
         total += np.float64(w_[e]) * np.float64(w_[e])
     return rate * total
@@ -33,7 +34,7 @@ def l2(w, rate):
 
 @njit(cache=True)
 def l2_backward(w, rate, out):
-    w_, out_, slope = w.reshape(-1), out.reshape(-1), w.dtype.type(2 * rate)
+    w_, out_, slope = flat(w), flat(out), w.dtype.type(2 * rate)
     for e in range(w_.size):
         out_[e] += slope * w_[e]
 
@@ -49,7 +50,7 @@ def mix(h):
 @njit(cache=True)
 def dropout(x, rate, seed, step, layer, first=0, out=None):
     out = np.empty_like(x) if out is None else out
-    x_, out_ = x.reshape(-1), out.reshape(-1)
+    x_, out_ = flat(x), flat(out)
     key = mix(mix(mix(np.uint64(seed)) + np.uint64(step)) + np.uint64(layer))
     threshold = np.uint64(math.ceil(rate * 2.0**24))
     scale, zero = x.dtype.type(1 / (1 - rate)), x.dtype.type(0)

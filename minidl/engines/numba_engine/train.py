@@ -45,7 +45,7 @@ from minidl.engines.numba_engine.regularization import dropout_backward, l1_back
 from minidl.engines.numba_engine.subnormals import flush_subnormals, restore_subnormals
 from minidl.engines.numba_engine.team import entry_of, packet_of, share, together
 from minidl.engines.numba_engine.threads import DONE, STEP, add_atomically, take, wait_until_done
-from minidl.engines.numba_engine.views import matrix, vector
+from minidl.engines.numba_engine.views import flat, matrix, vector
 
 backward_activation, backward_loss = activations.backward, losses.backward
 sgd, momentum, nesterov, adam, adamw = (
@@ -121,7 +121,7 @@ def run_batches(
     for epoch in range(orders.shape[0]):
         for begin in range(start, stop, batch_size):
             size = min(batch_size, stop - begin)
-            batch = vector(orders.reshape(-1), epoch * orders.shape[1] + begin, size)
+            batch = vector(orders, epoch * orders.shape[1] + begin, size)
             for phase in range(shares.shape[0]):
                 job = take(counters, base, shares, phase, thread, threads)
                 while job >= 0:
@@ -206,7 +206,7 @@ def forward_and_back(
 @njit(cache=True, inline="always")
 def gather(classes, X, y, rows, inputs, outputs, first, x, goal):
     """Copy the chosen rows next to each other, and their targets; class indices as rows of one 1 among zeros."""
-    X_, line = X.reshape(-1), LINE // X.itemsize
+    X_, line = flat(X), LINE // X.itemsize
     for r in range(rows.size):
         if r + 2 < rows.size:  # rows lie anywhere in memory: no processor foresees which comes next
             for k in range(0, inputs, line):
@@ -275,13 +275,13 @@ def update(optimizer, numbers, theta, slots, t, g, begin):
     if optimizer == SGD:
         sgd(theta, g, rate)
         return
-    first = vector(slots.reshape(-1), begin, g.size)
+    first = vector(slots, begin, g.size)
     if optimizer == MOMENTUM:
         momentum(theta, g, first, rate, mu)
     elif optimizer == NESTEROV:
         nesterov(theta, g, first, rate, mu)
     else:
-        second = vector(slots.reshape(-1), slots.shape[1] + begin, g.size)
+        second = vector(slots, slots.shape[1] + begin, g.size)
         if optimizer == ADAM:
             adam(theta, g, first, second, t, rate, beta_1, beta_2, epsilon)
         elif optimizer == ADAMW:

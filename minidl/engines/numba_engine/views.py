@@ -8,6 +8,7 @@ an array by its address; whoever gives the address keeps the array.
 
 from numba import types
 from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
@@ -30,6 +31,20 @@ def make_view(context, builder, kind, buffer_type, buffer, start, shape):
     """An array of this kind and shape whose first entry is the buffer's entry ``start``."""
     data = context.make_array(buffer_type)(context, builder, buffer).data
     return array_at(context, builder, kind, builder.gep(data, [start]), shape)
+
+
+@intrinsic
+def flat(typing_context, array):
+    """All numbers of the array one behind the other. (``reshape`` would first find out whether they are.)"""
+    if array.layout != "C":
+        raise TypingError("arrays have to be C-contiguous")
+    kind = types.Array(array.dtype, 1, "C")
+
+    def emit(context, builder, signature, arguments):
+        size = context.make_array(array)(context, builder, arguments[0]).nitems
+        return make_view(context, builder, kind, array, arguments[0], context.get_constant(types.intp, 0), [size])
+
+    return kind(array), emit
 
 
 @intrinsic

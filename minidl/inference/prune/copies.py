@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 
 from minidl import checks, config, storage
@@ -21,6 +24,22 @@ def dense_layers(model: object) -> list[Dense]:
     if not found:
         raise ValueError("the model has no Dense layer, so there is nothing to prune")
     return found
+
+
+def by_layer(given: Any, argument: str, known: Iterable[str], kind: str) -> dict[str, Any]:
+    """For each layer that is named what is asked of it: of a dictionary its own, else the same of all that are known.
+
+    ValueError for an empty dictionary, and for a name of no layer of this kind.
+    """
+    known = list(known)
+    if not isinstance(given, dict):
+        return dict.fromkeys(known, given)
+    if not given:
+        raise ValueError(f"{argument} is empty, so nothing is asked for; name a layer, as {{{known[0]!r}: 0.5}}")
+    for name in given:
+        if name not in known:
+            raise ValueError(f"there is no {kind} {checks.shown(name)}; {checks.did_you_mean(name, known)}")
+    return given
 
 
 def taken_apart(model: Sequential) -> tuple[dict, dict[str, np.ndarray]]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from minidl import checks, config
 from minidl.contract import DEVIATION_FLOOR
-from minidl.inference.prune.copies import dense_layers, taken_apart
+from minidl.inference.prune.copies import by_layer, dense_layers, taken_apart
 from minidl.layers import Dense, Normalization
 from minidl.model import Sequential
 
@@ -28,8 +28,8 @@ def units(model: Sequential, keep: float | dict[str, int | float] = 0.5) -> Sequ
     weights are multiplied by a number and its outgoing ones divided by it, as the function does not (Neyshabur,
     Salakhutdinov and Srebro, "Path-SGD", 2015). Of equally important units the first stay.
 
-    Raises TypeError or ValueError for a ``keep`` out of range, names of no hidden Dense layer, a layer whose activation
-    is softmax (without one of its units the others' outputs change), and as ``magnitude`` does.
+    Raises TypeError or ValueError for a ``keep`` out of range or empty, names of no hidden Dense layer, a layer whose
+    activation is softmax (without one of its units the others' outputs change), and as ``magnitude`` does.
     """
     counts = counted(dense_layers(model), keep)
     said, arrays = taken_apart(model)
@@ -51,14 +51,14 @@ def units(model: Sequential, keep: float | dict[str, int | float] = 0.5) -> Sequ
 
 def importance(model: Sequential, name: str) -> np.ndarray:
     """||w_in|| ||w_out|| of each unit of this hidden Dense layer: (units,), float64."""
-    place = next(place for place, layer in enumerate(model.layers) if layer.name == name)
-    incoming, deviation = model.layers[place].W.astype(np.float64), 1.0
-    for layer in model.layers[place + 1 :]:
+    dense = next(layer for layer in model.layers if isinstance(layer, Dense) and layer.name == name)
+    behind = model.layers[model.layers.index(dense) + 1 :]
+    following = next(layer for layer in behind if isinstance(layer, Dense))
+    deviation = np.ones(dense.units)
+    for layer in behind[: behind.index(following)]:
         if isinstance(layer, Normalization):
-            deviation = deviation * np.maximum(np.sqrt(layer.variance.astype(np.float64)), DEVIATION_FLOOR)
-        elif isinstance(layer, Dense):
-            break
-    outgoing = layer.W.astype(np.float64)
+            deviation *= np.maximum(np.sqrt(layer.variance.astype(np.float64)), DEVIATION_FLOOR)
+    incoming, outgoing = dense.W.astype(np.float64), following.W.astype(np.float64)
     return np.linalg.norm(incoming, axis=0) * np.linalg.norm(outgoing, axis=1) / deviation
 
 
@@ -68,17 +68,12 @@ def counted(dense: list[Dense], keep: object) -> dict[str, int]:
     by_name = {layer.name: layer for layer in hidden}
     if not hidden:
         raise ValueError(f"the model has no hidden units: its one Dense layer {last.name!r} makes its outputs")
-    if not isinstance(keep, dict):  # 1 could be meant as all of the units, or as one
-        if isinstance(keep, numbers.Integral):
-            raise TypeError(f"keep must be a share such as 0.5, or a dictionary by layers, not {checks.shown(keep)}")
-        keep = dict.fromkeys(by_name, keep)
-    for name in keep:
-        if name == last.name:
-            raise ValueError(f"the units of the layer {name!r} are the model's outputs, and stay")
-        if name not in by_name:
-            hint = checks.did_you_mean(name, by_name)
-            raise ValueError(f"there is no hidden Dense layer {checks.shown(name)}; {hint}")
-    return {name: count(by_name[name], kept) for name, kept in keep.items()}
+    if isinstance(keep, numbers.Integral):  # 1 could be meant as all of the units, or as one
+        raise TypeError(f"keep must be a share such as 0.5, or a dictionary by layers, not {checks.shown(keep)}")
+    if isinstance(keep, dict) and last.name in keep:
+        raise ValueError(f"the units of the layer {last.name!r} are the model's outputs, and stay")
+    asked = by_layer(keep, "keep", by_name, "hidden Dense layer")
+    return {name: count(by_name[name], kept) for name, kept in asked.items()}
 
 
 def count(layer: Dense, kept: object) -> int:

@@ -7,34 +7,41 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidl import checks, config
-from minidl.inference.prune.copies import dense_layers, taken_apart
+from minidl.inference.prune.copies import by_layer, dense_layers, taken_apart
 from minidl.model import Sequential
 
 
-def magnitude(model: Sequential, sparsity: float, scope: str = "layer") -> Sequential:
+def magnitude(model: Sequential, sparsity: float | dict[str, float], scope: str = "layer") -> Sequential:
     """A copy of the model in which the Dense weights of the smallest absolute value are zero.
 
     sparsity: the share of them in [0, 1): exactly round(sparsity * size) weights become zero, those that are zero
-        already counted in. Of equal ones the first in the order of layers, inputs and units go first.
-    scope: what the share is of: "layer", of each W by itself, or "model", of all of them together.
+        already counted in; or a dictionary from the names of some layers to a share each. Of equal weights the first in
+        the order of layers, inputs and units go first.
+    scope: what the share is of: "layer", of each W by itself, or "model", of all of them together; then it is one.
 
     Biases and normalizations stay. The copy is compiled like the model, with fresh slots, and has its seed and schema;
     the model is not changed. (LeCun, Denker and Solla, "Optimal brain damage", 1990, discuss magnitude as a measure;
     Han, Pool, Tran and Dally, "Learning both weights and connections for efficient neural networks", 2015, use it.)
 
-    Raises TypeError or ValueError for arguments out of range and a model without a Dense layer, or with NaN or infinity
-    among its weights; RuntimeError for one that is not built.
+    Raises TypeError or ValueError for arguments out of range, names of no Dense layer, and a model without a Dense
+    layer, or with NaN or infinity among its weights; RuntimeError for one that is not built.
     """
-    share, names = checks.number(sparsity, "sparsity", 0, 1, below_high=True), names_of_W(model)
+    dense = [layer.name for layer in dense_layers(model)]
     checks.one_of(scope, "scope", ("layer", "model"))
+    if isinstance(sparsity, dict) and scope == "model":
+        raise TypeError("with scope='model' the sparsity is one share of all weights; leave scope out for one by layer")
+    shares = by_layer(sparsity, "sparsity", dense, "Dense layer")
+    for name, share in shares.items():
+        what = f"the sparsity of {name!r}" if isinstance(sparsity, dict) else "sparsity"
+        checks.number(share, what, 0, 1, below_high=True)
     said, arrays = taken_apart(model)
-    for group in [names] if scope == "model" else [[name] for name in names]:
-        sizes = np.concatenate([np.abs(arrays[name]).ravel() for name in group])
+    for group in [dense] if scope == "model" else [[name] for name in shares]:
+        W = [arrays[f"{name}/W"] for name in group]
+        sizes = np.concatenate([np.abs(one).ravel() for one in W])
         smallest = np.zeros(len(sizes), bool)
-        smallest[np.argsort(sizes, kind="stable")[: round(share * len(sizes))]] = True
-        ends = np.cumsum([arrays[name].size for name in group])
-        for name, part in zip(group, np.split(smallest, ends[:-1]), strict=True):
-            arrays[name][part.reshape(arrays[name].shape)] = 0
+        smallest[np.argsort(sizes, kind="stable")[: round(shares[group[0]] * len(sizes))]] = True
+        for one, part in zip(W, np.split(smallest, np.cumsum([one.size for one in W[:-1]])), strict=True):
+            one[part.reshape(one.shape)] = 0
     return config.restore(said, arrays)
 
 
@@ -48,10 +55,11 @@ def two_of_four(model: Sequential) -> Sequential:
 
     The copy is made, and errors are raised, as by ``magnitude``.
     """
-    names = names_of_W(model)
+    dense = dense_layers(model)
     said, arrays = taken_apart(model)
-    for name in names:
-        arrays[name][smaller_half(arrays[name])] = 0
+    for layer in dense:
+        W = arrays[f"{layer.name}/W"]
+        W[smaller_half(W)] = 0
     return config.restore(said, arrays)
 
 
@@ -63,10 +71,6 @@ def smaller_half(W: np.ndarray) -> np.ndarray:
     given_up = np.full((len(sizes), 1, 1), 2)
     given_up[-1] = (inputs - 4 * (len(sizes) - 1)) // 2
     return (ranks < given_up).reshape(-1, units)[:inputs]
-
-
-def names_of_W(model: Sequential) -> list[str]:
-    return [f"{layer.name}/W" for layer in dense_layers(model)]
 
 
 @dataclass(frozen=True, repr=False)

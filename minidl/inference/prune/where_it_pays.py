@@ -15,17 +15,19 @@ from minidl.bench import timing
 from minidl.engines import get_engine
 from minidl.inference.prune.copies import dense_layers
 from minidl.inference.prune.weights import smaller_half
+from minidl.model import Sequential
 
 DENSE, SPARSE, FEWER, TWO_OF_FOUR = "dense", "sparse", "fewer units", "two of four"
 PAYS = 1.1  # times faster at least: chance alone can make a few percent
+SAMPLE_NS = 500_000  # so that the first call, which finds other ways' weights in the caches, counts little
 
 
 @dataclass(frozen=True)
 class Measured:
     """One way to have this share of the weights zero, or gone, with so many rows.
 
-    seconds: the median of all the layers' products; speedup: over the dense product, timed in turns with it, with a 95%
-    interval within this run.
+    seconds: of all the layers' products, the least of the samples; speedup: over the dense product, timed in turns with
+    it, with a 95% interval within this run.
     """
 
     way: str
@@ -98,9 +100,10 @@ def payoff(
     model: a built Sequential, or the widths of a network, as (784, 256, 128, 1); (784, 256) is one layer. The widths
         are what matters: weights and rows are drawn, and zeros lie anywhere.
     rows: of a call. sparsities: shares of zeros, in [0, 1).
-    seconds: for the samples of each comparison.
+    seconds: for the samples, as often as there are rows and sparsities.
 
-    Timed in turns on one core, each checked against NumPy first: the Numba engine's dense product; a sparse one that
+    Timed on one core, all that have the same rows in turns, each checked against NumPy first; of its samples the least
+    counts, so that what else the machine does makes no difference: the Numba engine's dense product; a sparse one that
     leaves zeros out (minidl.bench.sparse); a dense one with no more weights than those left, in fewer hidden units (of
     a single layer in fewer outputs); and two of four, computed as dense, since a CPU has no instruction for it. Biases
     are added, activations left out.
@@ -114,17 +117,7 @@ def payoff(
     rows, shares = tuple(sorted(set(rows))), tuple(sorted(set(shares)))
     seconds = checks.number(seconds, "seconds", 0)
     get_engine("numba")  # says what is missing
-    found, rng = [], np.random.default_rng(0)
-    for n in rows:
-        layers = drawn(widths, n, dtype, rng)
-        fours = [(x, placed(np.where(smaller_half(W), 0, W), dtype), b) for x, W, b in layers]
-        found += measured(n, 0.5, {DENSE: dense(layers), TWO_OF_FOUR: dense(fours)}, seconds)
-        for share in shares:
-            zeros = [(x, with_zeros(W, share, rng), b) for x, W, b in layers]
-            ways = {DENSE: dense(zeros), SPARSE: sparse(zeros)}
-            if share:
-                ways[FEWER] = dense(drawn(narrowed(widths, share), n, dtype, rng))
-            found += measured(n, share, ways, seconds)
+    found = [one for n in rows for one in measured(n, products(widths, n, shares, dtype), seconds * (1 + len(shares)))]
     return Payoff(widths, rows, shares, str(dtype), tuple(found))
 
 
@@ -134,6 +127,8 @@ def widths_of(model: object) -> tuple[tuple[int, ...], np.dtype]:
         if len(model) < 2:
             raise ValueError(f"a network's widths are its inputs and each layer's units, not {checks.shown(model)}")
         return tuple(checks.whole_number(width, "a width", 1) for width in model), np.dtype(np.float32)
+    if not isinstance(model, Sequential):
+        raise TypeError(f"give a Sequential, or a network's widths such as (784, 256, 1), not {checks.shown(model)}")
     layers = dense_layers(model)
     return (layers[0].inputs, *(layer.units for layer in layers)), layers[0].W.dtype
 
@@ -159,8 +154,10 @@ Products = tuple[Callable[[], list[np.ndarray]], list[np.ndarray]]  # a call of 
 
 
 def drawn(widths: Sequence[int], rows: int, dtype: np.dtype, rng: np.random.Generator) -> Layers:
-    pairs = itertools.pairwise(widths)
-    return [tuple(placed(rng.normal(size=shape), dtype) for shape in ((rows, i), (i, o), (o,))) for i, o in pairs]
+    def normal(*shape: int) -> np.ndarray:
+        return placed(rng.normal(size=shape), dtype)
+
+    return [(normal(rows, i), normal(i, o), normal(o)) for i, o in itertools.pairwise(widths)]
 
 
 def placed(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -195,8 +192,9 @@ def weights(widths: Sequence[int]) -> int:
 
 
 def dense(layers: Layers) -> Products:
-    product = get_engine("numba").dense
-    return lambda: [product(*layer) for layer in layers], expected(layers)
+    from minidl.engines.numba_engine.dense import dense_alone  # on one core, as the sparse product is
+
+    return lambda: [dense_alone(*layer) for layer in layers], expected(layers)
 
 
 def sparse(layers: Layers) -> Products:
@@ -210,15 +208,32 @@ def expected(layers: Layers) -> list[np.ndarray]:
     return [x @ W + b for x, W, b in layers]
 
 
-def measured(rows: int, share: float, ways: dict[str, Products], seconds: float) -> list[Measured]:
-    """All ways but the dense one, which they are held against."""
+def products(widths: Sequence[int], rows: int, shares: Sequence[float], dtype: np.dtype) -> dict[tuple, Products]:
+    """All that is measured with so many rows, by way and share, the dense product first."""
+    rng = np.random.default_rng(0)
+    layers = drawn(widths, rows, dtype, rng)
+    found = {(DENSE, 0.0): dense(layers)}
+    found[TWO_OF_FOUR, 0.5] = dense([(x, placed(np.where(smaller_half(W), 0, W), dtype), b) for x, W, b in layers])
+    for share in shares:
+        found[SPARSE, share] = sparse([(x, with_zeros(W, share, rng), b) for x, W, b in layers])
+        if share:
+            found[FEWER, share] = dense(drawn(narrowed(widths, share), rows, dtype, rng))
+    return found
 
-    def validate(results: dict[str, object]) -> None:
-        for name, result in results.items():
-            timing.close()({"NumPy": ways[name][1], name: result})
 
-    calls = {name: call for name, (call, _) in ways.items()}
-    found = timing.compare(calls, validate=validate, repeat=(5, 50), budget_seconds=seconds)
+def measured(rows: int, ways: dict[tuple, Products], seconds: float) -> list[Measured]:
+    """All ways but the dense one, which they are held against, timed in turns by the least of their samples."""
+
+    def validate(results: dict[Any, object]) -> None:
+        for way, result in results.items():
+            timing.close()({"NumPy": ways[way][1], way[0]: result})
+
+    calls = {way: call for way, (call, _) in ways.items()}
+    found = timing.compare(
+        calls, validate=validate, repeat=(5, 200), budget_seconds=seconds, sample_ns=SAMPLE_NS, by=np.min
+    )
     return [
-        Measured(name, rows, share, found.timings[name].median, found.speedups[name]) for name in ways if name != DENSE
+        Measured(name, rows, share, found.timings[name, share].least, found.speedups[name, share])
+        for name, share in ways
+        if name != DENSE
     ]

@@ -44,7 +44,8 @@ def stages_of(folded: Sequential) -> tuple[list[Stage], tuple[np.ndarray, np.nda
             for name, array in zip(layer.arrays, layer.weights, strict=True)
         ]
         if isinstance(layer, Dense):
-            stages.append(Stage(layer.name, *arrays, ACTIVATIONS[layer.activation], mean, deviation))
+            W, b = arrays
+            stages.append(Stage(layer.name, W, b, ACTIVATIONS[layer.activation], mean, deviation))
             mean, deviation = NONE, NONE
             continue
         own = arrays[0], np.maximum(np.sqrt(arrays[1]), np.float32(DEVIATION_FLOOR))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +18,18 @@ from minidl.inference.quantize.report import Report
 from minidl.summary import in_bytes
 
 if TYPE_CHECKING:
+    from minidl.callbacks import Callback
     from minidl.inference.predictor import Predictor
+    from minidl.losses import Loss
+    from minidl.metrics import Metric
 
 MANY = 0.01  # of the inputs beyond the range, more than of the calibration data: then a warning is due
 
 
 class QuantizedModel:
-    """What ``minidl.quantize`` returns, and ``minidl.load_model`` of a file that ``save`` wrote. It only predicts.
+    """What ``minidl.quantize`` returns, and ``minidl.load_model`` of a file that ``save`` wrote. It cannot be trained.
 
+    loss, metrics: of the model that it was made of, None and [] where that was not compiled.
     report: what quantization costs, layer by layer, on the calibration data. It shows itself.
     schema: the columns of the table that the model was trained on, if it was one; they are found by name.
     clipped: how many entries of the inputs so far lay outside of the range of the calibration data, and so counted as
@@ -32,8 +37,17 @@ class QuantizedModel:
         (and of what is clipped of the calibration data).
     """
 
-    def __init__(self, program: Int8Program, report: Report, schema: Schema | None, engine: Engine):
+    def __init__(
+        self,
+        program: Int8Program,
+        report: Report,
+        schema: Schema | None,
+        engine: Engine,
+        loss: Loss | None = None,
+        metrics: Sequence[Metric] = (),
+    ):
         self.report, self.schema, self.clipped, self.seen = report, schema, 0, 0
+        self.loss, self.metrics = loss, list(metrics)
         self._program, self._engine, self._warned = program, engine, False
 
     # --- what it is -------------------------------------------------------------------------------------------------
@@ -87,10 +101,37 @@ class QuantizedModel:
         """
         return self._forward(self._features(x))
 
+    def evaluate(
+        self,
+        x: object,
+        y: object = None,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        sample_weight: object = None,
+        callbacks: list[Callback] | None = None,
+        return_dict: bool = False,
+    ) -> float | list[float] | dict[str, float]:
+        """The loss on these rows, or [loss, *metrics], or both by name, as ``Sequential.evaluate`` gives them.
+
+        They are those that the model it was made of was compiled with, but for penalties on weights, which only
+        training needs. Raises TypeError or ValueError for data that do not fit, RuntimeError where that model was not
+        compiled.
+        """
+        if self.loss is None:
+            raise RuntimeError(
+                "there is no loss to evaluate: the model was quantized before it was compiled; compile it, and "
+                "quantize it again"
+            )
+        from minidl.inference.quantize.evaluated import Evaluated
+
+        return Evaluated(self).evaluate(x, y, batch_size, verbose, sample_weight, callbacks, return_dict)
+
     def __call__(self, x: object) -> np.ndarray:
         """As ``predict``; float32 rows in one piece of memory go straight through."""
-        direct = type(x) is np.ndarray and x.dtype == np.float32 and x.flags.carray and not self._program.dynamic
-        if direct and x.ndim == 2 and x.shape[1] == self._program.inputs and len(x) > 0:
+        if (
+            type(x) is np.ndarray and x.dtype == np.float32 and x.flags.carray and not self._program.dynamic
+            and x.ndim == 2 and x.shape[1] == self._program.inputs and len(x) > 0
+        ):  # fmt: skip
             return self._forward(x)
         return self._forward(self._features(x))
 
@@ -99,9 +140,9 @@ class QuantizedModel:
             x = arrange(x, self.schema, finite=finite)
         return checks.features(x, np.dtype(np.float32), self._program.inputs, finite=finite)
 
-    def _forward(self, X: np.ndarray) -> np.ndarray:
+    def _forward(self, X: np.ndarray, program: Int8Program | None = None) -> np.ndarray:
         out = np.empty((len(X), self._program.outputs), np.float32)
-        outside = self._engine.predict_int8(self._program, X, out)
+        outside = self._engine.predict_int8(program or self._program, X, out)
         if outside:  # NaN and infinity are always outside: so it is enough to look for them now
             checks.clean(X, "X", X.dtype)
         self.seen += X.size
@@ -128,7 +169,7 @@ class QuantizedModel:
 
     def copy(self, program: Int8Program) -> QuantizedModel:
         """The same with another program."""
-        return QuantizedModel(program, self.report, self.schema, self._engine)
+        return QuantizedModel(program, self.report, self.schema, self._engine, self.loss, self.metrics)
 
     # --- how it shows and keeps itself ------------------------------------------------------------------------------
 
@@ -171,11 +212,16 @@ class QuantizedModel:
         return picture.of_ranges(self, path)
 
     def save(self, path: str | PathLike) -> None:
-        """Write it to a file that ``minidl.load_model`` reads. OSError where it cannot be written."""
+        """Write it to a file that ``minidl.load_model`` reads.
+
+        ValueError for a loss or a metric that is a class of your own, OSError where it cannot be written.
+        """
         from minidl import storage
         from minidl.inference.quantize import stored
 
-        storage.write(path, "quantized", *stored.describe(self))
+        with storage.explained("the model cannot be saved", ValueError, TypeError):
+            said, arrays = stored.describe(self)
+        storage.write(path, "quantized", said, arrays)
 
     def export(self, path: str | PathLike, weights: str = "uint8") -> None:
         """Write it to an ONNX file, for inference elsewhere; see ``minidl.interop.export_quantized``.
@@ -193,4 +239,4 @@ class QuantizedModel:
 
     def __setstate__(self, state: dict) -> None:
         vars(self).update(state)
-        self._engine = get_engine(self._engine)
+        self._engine = get_engine(state["_engine"])

@@ -62,7 +62,7 @@ def quantize(
         measured = calibration.measure(program, stages, folded._engine, X)
         report = Report.of(program, seen, measured, method, len(X))
         warn_of_noise(report)
-    return QuantizedModel(program, report, folded.schema, folded._engine)
+    return QuantizedModel(program, report, folded.schema, folded._engine, model.loss, model.metrics)
 
 
 def warn_of_noise(report: Report) -> None:

@@ -15,22 +15,25 @@ from minidl.data.schema import Schema
 from minidl.engines import get_engine
 from minidl.inference.int8 import Int8Layer, Int8Program
 from minidl.inference.quantize.calibration import NONE
+from minidl.inference.quantize.evaluated import Evaluated
 from minidl.inference.quantize.quantized_model import QuantizedModel
 from minidl.inference.quantize.ranges import METHODS
 from minidl.inference.quantize.report import PARTS, LayerReport, Report
 from minidl.inference.quantize.weights import check
 from minidl.layers import ACTIVATIONS
 
-FIELDS = ("layers", "normalized", "method", "rows", "engine", "schema")
+FIELDS = ("layers", "normalized", "method", "rows", "engine", "compiled", "schema")
 BEHIND = ""  # among the names of what is normalized: the outputs
 
 
 def describe(model: QuantizedModel) -> tuple[dict, dict[str, np.ndarray]]:
     """All of a quantized model but what it has counted."""
-    report, normalized, arrays = model.report, [], {}
+    report, normalized = model.report, []
+    arrays: dict[str, np.ndarray] = {}
     for layer in model.layers:
         arrays |= {f"{layer.name}/{name}": getattr(layer, name) for name in ("W", "scale", "bias")}
-    for name, owner in [*((layer.name, layer) for layer in model.layers), (BEHIND, model._program)]:
+    owners: list[tuple[str, Int8Layer | Int8Program]] = [(layer.name, layer) for layer in model.layers]
+    for name, owner in [*owners, (BEHIND, model._program)]:
         if owner.mean.size:
             normalized.append(name)
             arrays |= {f"{name}/mean": owner.mean, f"{name}/deviation": owner.deviation}
@@ -40,6 +43,7 @@ def describe(model: QuantizedModel) -> tuple[dict, dict[str, np.ndarray]]:
         "method": report.method,
         "rows": report.rows,
         "engine": model.engine,
+        "compiled": None if model.loss is None else config.judged(model.loss, model.metrics),
         "schema": None if model.schema is None else model.schema.to_dict(),
     }
     return configuration, arrays
@@ -50,6 +54,7 @@ def restore(configuration: dict, arrays: dict[str, np.ndarray], engine: str | No
 
     Raises ValueError, TypeError, RuntimeError or OverflowError where there can be no such model.
     """
+    configuration = {"compiled": None} | configuration  # which the first files did not have
     config.fields(configuration, FIELDS, "the configuration")
     method = configuration["method"]
     dynamic = method is None
@@ -79,7 +84,12 @@ def restore(configuration: dict, arrays: dict[str, np.ndarray], engine: str | No
     if running is None:
         raise ValueError("it has no engine")
     report = Report(tuple(layers), method, configuration["rows"])
-    return QuantizedModel(check(program), report, schema, get_engine(running))
+    model = QuantizedModel(check(program), report, schema, get_engine(running))
+    if configuration["compiled"] is not None:
+        found = config.fields(configuration["compiled"], ("loss", "metrics"), "compiled")
+        model.loss, model.metrics = config.judges(found)
+        Evaluated(model)  # which refuses what does not go with the outputs
+    return model
 
 
 def layer_of(data: object, dynamic: bool) -> LayerReport:
@@ -112,7 +122,7 @@ def checked(
     arrays: dict[str, np.ndarray], layers: list[LayerReport], normalized: dict[str, int]
 ) -> dict[str, np.ndarray]:
     """The arrays, once they are known to be those of these layers and normalizations."""
-    wanted = {}
+    wanted: dict[str, tuple[int, ...]] = {}
     for layer in layers:
         shapes = {"W": (layer.inputs, layer.units), "scale": (layer.units,), "bias": (layer.units,)}
         wanted |= {f"{layer.name}/{name}": shape for name, shape in shapes.items()}

@@ -15,7 +15,7 @@ LARGEST_PRODUCT = 255 * 127
 MOST_INPUTS = (LARGEST_SUM - 2**24) // LARGEST_PRODUCT  # so that a bias with float32's digits can be added
 
 
-def int8_layer(stage: Stage, x_scale: float = 0, x_zero: int = 0) -> Int8Layer:
+def int8_layer(stage: Stage, x_scale: float | np.float32 = 0, x_zero: int = 0) -> Int8Layer:
     """The layer with weights from -127 to 127, symmetric, so that 0 stays 0; without a scale of x, for rows' own.
 
     A unit's scale is that of its largest weight. It is larger where the bias would not fit into int32: beside such a

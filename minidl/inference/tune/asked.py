@@ -7,15 +7,19 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from minidl import checks
-from minidl.data.schema import arrange
+from minidl.data.schema import Schema, arrange
 
 Model = Callable[[np.ndarray], object]
 
 
-def rows_of(X: object, models: Iterable[Model]) -> np.ndarray:
-    """X as (rows, features) in its own dtype; a table in the order of the first model that knows its columns."""
-    schemas = (getattr(model, "schema", None) for model in models)
-    array = checks.numeric(arrange(X, next(filter(None, schemas), None)), "X")
+def schema_among(models: Iterable[Model]) -> Schema | None:
+    """That of the first model that knows its columns."""
+    return next(filter(None, (getattr(model, "schema", None) for model in models)), None)
+
+
+def rows_of(X: object, schema: Schema | None) -> np.ndarray:
+    """X as (rows, features) in its own dtype; a table in the order of the schema."""
+    array = checks.numeric(arrange(X, schema), "X")
     return checks.features(array, array.dtype)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from minidl import checks
 from minidl.bench import timing
 from minidl.engines import get_engine
-from minidl.layers import Dense
+from minidl.layers import Dense, Layer
 from minidl.model import Sequential
 
 Widths = Sequence[int]  # of a network: its inputs, and the units of each layer
@@ -41,15 +41,22 @@ class LatencyModel:
     def fit(
         self, networks: Iterable[Widths] = NETWORKS, rows: Sequence[int] = (1, 64, 1024), seconds: float = 0.5
     ) -> LatencyModel:
-        """Measure networks of these widths, with so many rows in a call, and learn. seconds: for the samples."""
-        calls = {}
-        for widths in networks:
-            layers = [Dense(units, "relu", input_shape=(inputs,)) for inputs, units in itertools.pairwise(widths)]
+        """Measure networks of these widths, with so many rows in a call, and learn. seconds: for the samples.
+
+        Raises TypeError or ValueError for arguments out of range.
+        """
+        if not isinstance(rows, tuple | list):
+            raise TypeError(f"rows must be a tuple of whole numbers, not {checks.shown(rows)}")
+        rows, calls = [checks.whole_number(n, "a number of rows", 1) for n in rows], {}
+        for widths in map(checked, networks):
+            layers: list[Layer] = [
+                Dense(units, "relu", input_shape=(inputs,)) for inputs, units in itertools.pairwise(widths)
+            ]
             model = Sequential(layers, seed=0)
-            model.compile("sgd", "mse", engine=self.engine, dtype=self.dtype)
+            model.compile("sgd", "mse", engine=self.engine, dtype=str(self.dtype))
             predictor = model.predictor()
             for n in rows:
-                calls[tuple(widths), n] = functools.partial(predictor, np.ones((n, widths[0]), self.dtype))
+                calls[widths, n] = functools.partial(predictor, np.ones((n, widths[0]), self.dtype))
         return self.learn(medians(calls, seconds))
 
     def learn(self, measured: Mapping[tuple[Widths, int], float]) -> LatencyModel:
@@ -70,9 +77,7 @@ class LatencyModel:
         low, high = self.rows
         if not low <= checks.whole_number(rows, "rows", 1) <= high:
             raise ValueError(f"{rows} rows cannot be predicted from {low} to {high}; call fit with rows=({rows},)")
-        if not isinstance(widths, tuple | list) or len(widths) < 2:
-            raise TypeError(f"widths must be a network's inputs and each layer's units, not {checks.shown(widths)}")
-        return float(self.counted([checks.whole_number(width, "a width", 1) for width in widths], rows) @ self.costs)
+        return float(self.counted(checked(widths), rows) @ self.costs)
 
     def counted(self, widths: Widths, rows: int) -> np.ndarray:
         """How often a call has each of the costs."""
@@ -80,6 +85,12 @@ class LatencyModel:
         weights, values = (inputs + 1) @ units, rows * np.sum(inputs + units)
         sizes = weights * self.dtype.itemsize, values * self.dtype.itemsize
         return np.array([1, len(units), 2 * rows * inputs @ units, *sizes])
+
+
+def checked(widths: Widths) -> tuple[int, ...]:
+    if not isinstance(widths, tuple | list) or len(widths) < 2:
+        raise TypeError(f"widths must be a network's inputs and each layer's units, not {checks.shown(widths)}")
+    return tuple(checks.whole_number(width, "a width", 1) for width in widths)
 
 
 def medians(calls: dict, seconds: float) -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from matplotlib.axis import Axis
@@ -12,19 +13,22 @@ from minidl.inference.tune.front import Pareto
 from minidl.inference.tune.search import Structure
 from minidl.inference.tune.shown import Found
 from minidl.inference.tune.sizes import BatchSizes
+from minidl.metrics import larger_is_better
 from minidl.plots import LIGHT, Picture, theme
 from minidl.summary import in_bytes
 
 MAIN, SECOND, GOOD, QUIET = *LIGHT.engines.values(), "#8b94a1"
 RING = {"marker": "o", "ms": 12, "mfc": "none", "mew": 2, "color": GOOD, "ls": ""}
 BOUND = {"color": LIGHT.ink, "ls": "--", "lw": 1.2}
-SAID = {"accuracy": "accuracy", "mse": "mse (less is better)", "mae": "mae (less is better)"}
 
 
 def draw(found: Found, path: str | Path | None) -> Picture:
     """``Found.plot``."""
     plots.check_path(path)
-    size, of = {BatchSizes: ((7, 6.4), sizes), Pareto: ((7, 4.8), front), Structure: ((11, 4.6), trials)}[type(found)]
+    looks: dict[type, tuple[tuple[float, float], Callable]] = {
+        BatchSizes: ((7, 6.4), sizes), Pareto: ((7, 4.8), front), Structure: ((11, 4.6), trials)
+    }  # fmt: skip
+    size, of = looks[type(found)]
     with theme(LIGHT):
         figure = Picture(figsize=size, dpi=110, layout="constrained")
         of(found, figure)
@@ -57,13 +61,15 @@ def front(found: Pareto, figure: Picture) -> None:
     axes.hlines(metric, "low_ms", "high_ms", data=table, color=QUIET, lw=2)
     axes.plot("median_ms", metric, "o", data=table[~best], ms=8, color=QUIET, mfc=LIGHT.paper)
     axes.plot("median_ms", metric, "o-", data=table[best].sort_values("median_ms"), ms=8, lw=1.4, color=MAIN)
-    down = metric == "accuracy"  # labels keep out of the way of the front, which goes up to the right
-    for one in table.itertuples():
+    down = larger_is_better(metric)  # labels keep out of the way of the front, which goes up to the right
+    ordered = table.sort_values("median_ms")
+    for place, one in enumerate(ordered.itertuples()):
         name = f"{one.model}\n{in_bytes(int(one.nbytes))}" if one.nbytes > 0 else one.model
-        axes.annotate(name, (one.median_ms, one[2]), xytext=(8, -5 if down else 5), fontsize=8.5,
-                      va="top" if down else "bottom", textcoords="offset points")  # fmt: skip
+        below = down != (place % 2 == 1 and one[2] == ordered[metric].iloc[place - 1])  # and of an equal one beside
+        axes.annotate(name, (one.median_ms, one[2]), xytext=(8, -5 if below else 5), fontsize=8.5,
+                      va="top" if below else "bottom", textcoords="offset points")  # fmt: skip
     axes.margins(x=0.25, y=0.2)
-    axes.set(xscale="log", ylabel=SAID[metric], title="The Pareto front: full points")
+    axes.set(xscale="log", ylabel=said(metric), title="The Pareto front: full points")
     axes.set_xlabel(f"median time of a batch of {found.rows:,} in ms (logarithmic axis); bars: quartiles")
     plain(axes.xaxis)
 
@@ -82,10 +88,14 @@ def trials(found: Structure, figure: Picture) -> None:
     right.plot("measured_ms", found.metric, "o", data=table, color=MAIN, label="")
     right.plot("measured_ms", found.metric, data=table[table.remark == "best"], label="best", **RING)
     right.axvline(found.latency_ms, label=f"the bound, {found.latency_ms:g} ms", **BOUND)
-    right.set(xscale="log", ylabel=SAID[found.metric], title="How good they are on the rows held out")
+    right.set(xscale="log", ylabel=said(found.metric), title="How good they are on the rows held out")
     right.set_xlabel(f"measured time of a batch of {found.rows:,}, ms (logarithmic axis)")
     right.legend(frameon=True, edgecolor=LIGHT.paper)
     plain(left.xaxis, left.yaxis, right.xaxis)
+
+
+def said(metric: str) -> str:
+    return metric if larger_is_better(metric) else f"{metric} (less is better)"
 
 
 def plain(*axes: Axis) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter_ns as clock
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -14,12 +14,14 @@ from minidl import checks, losses, progress
 from minidl import task as task_
 from minidl.callbacks import EarlyStopping, LambdaCallback
 from minidl.data import Column, Schema, Table
-from minidl.data.tables import target_of_numbers
+from minidl.data.tables import target_of_numbers, y_of
 from minidl.engines import get_engine
 from minidl.inference.tune.latency import LatencyModel, medians
 from minidl.inference.tune.shown import Found
+from minidl.metrics import larger_is_better
 from minidl.model import Sequential
 
+Hidden = tuple[int, ...]  # the units of each hidden layer
 TIMING = 2.0  # seconds, at most, to measure what times are predicted from, and to measure those that were trained
 
 
@@ -38,8 +40,9 @@ class Structure(Found):
 
 
 def structure(
-    data: tuple,
+    data: tuple | list | Table,
     latency_ms: float,
+    *,
     rows: int = 1,
     trials: int = 20,
     seconds: float = 60.0,
@@ -53,8 +56,8 @@ def structure(
 ) -> Structure:
     """Search for the numbers of hidden layers and units that are best on rows held out, within a bound on the time.
 
-    data: (X, y), of which a fifth of the rows, drawn at random, is held out to choose by. y: numbers, or class indices
-        from 0 on; (rows,) or (rows, 1).
+    data: (X, y), where y are numbers, or class indices from 0 on, (rows,) or (rows, 1); or a ``minidl.data.Table``,
+        whose schema the best then has. A fifth of the rows, drawn at random, is held out to choose by.
     latency_ms: the bound in milliseconds on the median of calls of so many ``rows`` of a network's ``predictor()``.
     trials: candidates, with those that are not trained. seconds: for all; where they are over, training ends.
     widths, depths: the least and the largest number of units in a hidden layer, and of hidden layers.
@@ -69,29 +72,28 @@ def structure(
     not decide. Raises RuntimeError where Optuna is not installed (``pip install "minidl[tune]"``), TypeError or
     ValueError for arguments out of range and data that cannot be learnt.
     """
-    import pandas as pd
-
     latency_ms, seconds = checks.number(latency_ms, "latency_ms", 1e-6), checks.number(seconds, "seconds", 0)
     rows, trials = checks.whole_number(rows, "rows", 1), checks.whole_number(trials, "trials", 1)
     widths, depths = pair(widths, "widths"), pair(depths, "depths")
     epochs, seed = checks.whole_number(epochs, "epochs", 1), checks.whole_number(seed, "seed", 0)
     verbose, engine, table = progress.resolve(verbose), get_engine(engine).name, table_of(data, task)
     (train, held_out), target = table.split(0.2, seed), table.schema.target
-    metric, sign = task_.METRICS[target.task], 1 if target.task == "regression" else -1
-    inputs, outputs = table.X.shape[1], task_.outputs(target)
-    study = study_of(trials, seed)
+    task_.check_held_out(held_out)
+    metric, inputs, outputs = task_.METRICS[target.task], table.X.shape[1], task_.outputs(target)
+    study, sign = study_of(trials, seed), -1 if larger_is_better(metric) else 1  # the study looks for the least
     study.enqueue_trial({"layers": depths[0]} | {f"units_{n}": widths[0] for n in range(depths[0])})
-    end, spent = clock() + seconds * 1e9, min(TIMING, seconds / 10)
-    x, draws = np.resize(table.X, (rows, inputs)), drawn(widths, depths, seed)
+    end, spent, x = clock() + seconds * 1e9, min(TIMING, seconds / 10), np.resize(table.X, (rows, inputs))
 
-    def network(hidden: Sequence[int]) -> Sequential:
+    def network(hidden: Hidden) -> Sequential:
         model = task_.network(train, hidden, seed=seed)
+        model.schema = table.schema if isinstance(data, Table) else None
         model.compile("adam", task_.LOSSES[target.task], metrics=[metric], engine=engine)
         return model
 
-    first = {((inputs, *one, outputs), rows): partial(network(one).predictor(), x) for one in draws}
+    first = {((inputs, *one, outputs), rows): call(network(one), x) for one in drawn(widths, depths, seed)}
     times = LatencyModel(engine).learn(medians(first, spent))
-    lines, models = {}, {}  # by the hidden layers; the models that were trained and have not diverged
+    lines: dict[Hidden, list[Any]] = {}
+    models: dict[Hidden, Sequential] = {}  # that were trained and have not diverged
     with progress.bar(verbose, f"{trials} networks, at most about {seconds:g} s", trials) as done:
         for number in range(trials):
             if number and clock() >= end:
@@ -109,11 +111,17 @@ def structure(
                 lines[hidden] = [hidden, model.count_params(), predicted_ms, np.nan, value]
             study.tell(asked, sign * lines[hidden][-1] if hidden in models else np.inf)
             done(number + 1)
-    calls = {hidden: partial(model.predictor(), x) for hidden, model in models.items()}
-    for hidden, taken in medians(calls, spent).items():
+    for hidden, taken in medians({hidden: call(model, x) for hidden, model in models.items()}, spent).items():
         lines[hidden][-2] = 1e3 * taken
-    found = pd.DataFrame(lines.values(), columns=["hidden", "weights", "predicted_ms", "measured_ms", metric])
-    found = found.sort_values([metric, "weights"], ascending=[sign > 0, True], ignore_index=True)
+    return concluded(list(lines.values()), models, metric, rows, latency_ms)
+
+
+def concluded(lines: list[list], models: dict, metric: str, rows: int, latency_ms: float) -> Structure:
+    """The candidates as a table, the best first, and what is to say of them."""
+    import pandas as pd
+
+    found = pd.DataFrame(lines, columns=["hidden", "weights", "predicted_ms", "measured_ms", metric])
+    found = found.sort_values([metric, "weights"], ascending=[not larger_is_better(metric), True], ignore_index=True)
     why = [found.predicted_ms > latency_ms, found[metric].isna(), found.measured_ms > latency_ms]
     found["remark"] = np.select(why, ["untrained", "diverged", "too slow"], "")
     within = found.index[found.remark == ""]
@@ -126,10 +134,16 @@ def structure(
     return Structure(title, found, note, latency_ms, rows, metric, error, models.get(best))
 
 
-def drawn(widths: tuple[int, int], depths: tuple[int, int], seed: int) -> list[list[int]]:
+def call(model: Sequential, x: np.ndarray) -> Callable[[], np.ndarray]:
+    """What is timed."""
+    return partial(model.predictor(), x)
+
+
+def drawn(widths: tuple[int, int], depths: tuple[int, int], seed: int) -> list[Hidden]:
     """Hidden layers of networks to learn times from, drawn as the search draws its own."""
-    rng, layers = np.random.default_rng(seed), np.rint(np.linspace(*depths, 15)).astype(int)
-    return [np.rint(np.exp(rng.uniform(*np.log(widths), n))).astype(int).tolist() for n in layers]
+    rng, layers = np.random.default_rng(seed), np.rint(np.linspace(*depths, 15)).astype(int).tolist()
+    low, high = np.log(widths).tolist()
+    return [tuple(np.rint(np.exp(rng.uniform(low, high, n))).astype(int).tolist()) for n in layers]
 
 
 def pair(value: object, name: str) -> tuple[int, int]:
@@ -142,9 +156,15 @@ def pair(value: object, name: str) -> tuple[int, int]:
 
 def table_of(data: object, task: str | None) -> Table:
     """The rows in float32, and what y asks of a network."""
-    if not isinstance(data, tuple | list) or len(data) != 2:
-        raise TypeError(f"data must be (X, y), not {checks.shown(data)}")
     task, float32 = task and checks.one_of(task, "task", task_.METRICS), np.dtype(np.float32)
+    if isinstance(data, Table):
+        y_of(data, None)
+        if task not in (None, data.schema.target.task):
+            raise ValueError(f"the table's target is {data.schema.target.said}; read it with task={task!r} instead")
+        task_.check(data, "the table")
+        return data.astype(float32)
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise TypeError(f"data must be (X, y), as in structure((X, y), 1), or a Table, not {checks.shown(data)}")
     X, y = checks.features(data[0], float32), checks.clean(checks.numeric(data[1], "y"), "y", float32)
     target = target_of_numbers("y", set(y.ravel().tolist()), task, "y")
     loss = losses.get("sparse_categorical_crossentropy" if target.classes else "mse")
@@ -179,5 +199,5 @@ def value_of(model: Sequential, train: Table, held_out: Table, epochs: int, end:
         validation_data=(held_out.X, held_out.y, task_.weights(train, held_out)),
         callbacks=[best, LambdaCallback(on_epoch_end=stop)],
     )  # fmt: skip
-    loss, value = model.evaluate(held_out.X, held_out.y)
+    loss, value = cast("list[float]", model.evaluate(held_out.X, held_out.y))
     return value if np.isfinite([loss, value]).all() else np.nan

@@ -10,7 +10,7 @@ import numpy as np
 
 from minidl import checks, progress
 from minidl.bench.timing import collector_off
-from minidl.inference.tune.asked import Model, outputs_of, rows_of
+from minidl.inference.tune.asked import Model, outputs_of, rows_of, schema_among
 from minidl.inference.tune.shown import Found
 
 ROUNDS = 10  # in which all sizes have their turn, so that a change in the machine's speed meets all
@@ -30,6 +30,7 @@ def batch_size(
     model: Model,
     X: object,
     latency_ms: float,
+    *,
     sizes: Sequence[int] | None = None,
     seconds: float = 10.0,
     verbose: str | int = "auto",
@@ -38,7 +39,8 @@ def batch_size(
 
     model: a Sequential, or any function that takes rows (n, features) and returns as many; one that hands work to a
         GPU returns when that is done.
-    X: rows as they will come, in their dtype: where a model has to convert them, that is measured as well.
+    X: rows as they will come, an array or a table, in their dtype: where a model has to convert them, that is measured
+        as well.
     latency_ms: the bound in milliseconds that 99 of 100 calls must keep (below 100 calls, all of them).
     sizes: numbers of rows; left out, 1, 2, 4, ... as far as X goes. They end with the first that is beyond the bound,
         or at which the time is over. seconds: for all calls, at most. verbose: as ``fit``'s.
@@ -49,7 +51,7 @@ def batch_size(
     import pandas as pd
 
     latency_ms, seconds = checks.number(latency_ms, "latency_ms", 1e-6), checks.number(seconds, "seconds", 0)
-    X, verbose = rows_of(X, [model]), progress.resolve(verbose)
+    X, verbose = rows_of(X, schema_among([model])), progress.resolve(verbose)
     sizes = [2**power for power in range(len(X).bit_length())] if sizes is None else np.ravel(sizes).tolist()
     sizes = sorted({checks.whole_number(size, "a number in sizes", 1) for size in sizes})
     if not sizes or sizes[-1] > len(X):
@@ -74,7 +76,8 @@ def single_calls(
     model: Model, X: np.ndarray, sizes: list[int], latency_ms: float, seconds: float, done: Callable[[float], None]
 ) -> dict[int, list[int]]:
     """The nanoseconds of single calls by size, which take turns of equal time."""
-    samples, turn, end = {}, seconds * 1e9 / ROUNDS / len(sizes), clock() + seconds * 1e9
+    samples: dict[int, list[int]] = {}
+    turn, end = seconds * 1e9 / ROUNDS / len(sizes), clock() + seconds * 1e9
     for number in range(ROUNDS):
         for place, rows in enumerate(sizes):
             if number and clock() >= end:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ class CpuDevice:
     """
 
     multiprocessors = 3
+    shared_memory = 227 * 1024
     strong_tensor_cores = False
 
     def __init__(self, order: str = "forward", seed: int = 0, library: Path | None = None):
@@ -29,6 +31,7 @@ class CpuDevice:
         self.library = ctypes.CDLL(str(build.library() if library is None else library))
         self.library.cuda_on_cpu_allocate.restype = ctypes.c_void_p
         self.library.cuda_on_cpu_launch.restype = ctypes.c_char_p
+        self.copies: list[Mark] = []  # that nobody has waited for: done as late as they may be
         self.known: dict[Kernel, tuple[int, list[int]]] = {}
 
     # --- memory -------------------------------------------------------------------------------------------------------
@@ -64,6 +67,26 @@ class CpuDevice:
     def pinned(self, shape, dtype=np.float32) -> np.ndarray:
         """Memory of the host that kernels can read and write."""
         return self.empty(shape, dtype)
+
+    def free_memory(self) -> int:
+        """Bytes, as many as the machine may have."""
+        return 2**40
+
+    # --- copies while kernels run -------------------------------------------------------------------------------------
+
+    def mark(self) -> None:
+        """The place behind all that was launched until now, which here is reached at once."""
+
+    def copy(self, memory: np.ndarray, pinned: np.ndarray, after=None) -> Mark:
+        """Start to copy pinned memory to the device. Returns the mark that is reached when it is done."""
+        self.copies.append(Mark(memory, pinned))
+        return self.copies[-1]
+
+    def wait_for(self, mark: Mark) -> None:
+        """What is launched from here on begins when the mark is reached, and so all copies before it."""
+        while mark in self.copies:
+            done = self.copies.pop(0)
+            done.memory[...] = done.pinned
 
     def address(self, memory: np.ndarray) -> int:
         return memory.ctypes.data
@@ -132,8 +155,18 @@ class CpuDevice:
         finally:
             self.recording = None
 
-    def synchronize(self) -> None:
-        """Wait until all that was launched is done, which here it always is."""
+    def synchronize(self, mark: Mark | None = None) -> None:
+        """Wait until the mark is reached. All that was launched is done anyway."""
+        if mark is not None:
+            self.wait_for(mark)
+
+
+@dataclass(eq=False)
+class Mark:
+    """Where a copy will be done."""
+
+    memory: np.ndarray
+    pinned: np.ndarray
 
 
 class Graph:
