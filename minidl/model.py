@@ -164,8 +164,8 @@ class Sequential:
 
         A metric that is named twice, as in ``["mae", "mae"]``, is counted once. ``matmul_precision``, in PyTorch's
         words, is what the matrix products of float32 may be rounded to where that is faster: "highest" is float32's own
-        accuracy, "high" is TF32 (inputs of 11 significant bits, sums in float32), "medium" may be less. Only the fast
-        version of the engine "cupy" makes use of it; everything else computes at the highest. A file does not keep it.
+        accuracy, "high" is TF32 (inputs of 11 significant bits, sums in float32), "medium" is bfloat16 (8 bits). Only
+        the fast version of the engine "cupy" makes use of it; all else computes at the highest. No file keeps it.
 
         Weights stay; what an optimizer remembered is forgotten; changes of ``layer.trainable`` take effect. Raises
         ValueError for unknown names, RuntimeError for an engine that cannot run here; the model is then as before.

@@ -1,6 +1,7 @@
 """A GPU, in under 8 minutes: its ceilings, its tests, its accuracy, and minidl beside PyTorch and JAX, in turns.
 
-Everything goes to perf/results/gpu-NAME.json and .png, NAME being the GPU's. With ``--device cpu`` all of it is run on
+Everything goes to perf/results/gpu-NAME.json and .png, NAME being the GPU's; and what is to be chosen between recorded
+steps and the persistent kernel, to the engine's measured.json. With ``--device cpu`` all of it is run on
 the CPU's stand-in for a GPU, on tiny networks, to see that it runs: those are no figures of a GPU, and are kept nowhere
 but where ``--out`` says.
 """
@@ -15,7 +16,7 @@ import time
 from pathlib import Path
 
 from minidl import files
-from perf import gpu_cases, gpu_ceilings, gpu_checks, gpu_contest, gpu_picture, results_file
+from perf import gpu_cases, gpu_ceilings, gpu_checks, gpu_choice, gpu_contest, gpu_picture, gpu_profile, results_file
 from perf.contest import duration
 from perf.rivals import gpu_minidl
 
@@ -39,11 +40,12 @@ def main(device: str, seconds: float, out: Path | None) -> None:
     if device == "cpu" and out is not None and out.resolve().is_relative_to(results_file.FOLDER.resolve()):
         raise ValueError(f"what the CPU stands in for is no result; choose a place for it outside of {out.parent}")
     deadline = time.monotonic() + MINUTES * 60
-    content = {"device": device, "gpu": facts(device), "machine": results_file.facts_with_rivals()}
+    known = facts(device)
+    content = {"device": device, "gpu": known["name"], "facts": known, "machine": results_file.facts_with_rivals()}
     if device == "cpu":
         print(NO_GPU)
         content["note"] = NO_GPU
-    print(f"device: {content['gpu']['name']}", flush=True)
+    print(f"device: {content['gpu']}", flush=True)
     content["ceilings"] = gpu_ceilings.measure(device)
     for name, value in content["ceilings"].items():
         kind = "GB/s" if name in ("copy", "upload") else "GFLOP/s"
@@ -59,6 +61,11 @@ def main(device: str, seconds: float, out: Path | None) -> None:
     for name, error in content["loss_curves"].items():
         print(f"loss curve, {name}: within {error:.1e} of the NumPy engine's", flush=True)
     content["cases"] = cases_of(device, seconds, deadline, content["ceilings"]["copy"])
+    content["choice"] = gpu_choice.measure(device)
+    for parameters, rows in content["choice"]:
+        print(f"{parameters:,} parameters: one launch for many steps is faster up to a batch of {rows:,} rows")
+    if device == "gpu":
+        gpu_choice.keep(content["gpu"], content["choice"])
     write(content, out)
     if device == "cpu":
         print(NO_GPU)
@@ -87,13 +94,17 @@ def cases_of(device: str, seconds: float, deadline: float, bandwidth: float) -> 
                 met = {True: "met", False: "MISSED", None: "not known"}[outcome["met"]]
                 print(f"  goal: {outcome['wanted']:g} {wish}: {value}, {met}", flush=True)
             found[name] = ended | {"network": case.name, "precision": case.precision, "goal": judged}
+            if trains:
+                found[name]["profile"] = launches = gpu_profile.profile(case, device)
+                for kernel, spent in sorted(launches, key=lambda launch: -launch[1])[:4]:
+                    print(f"  a recorded step's longest launches: {kernel:24} {duration(spent)}", flush=True)
     return found
 
 
 def facts(device: str) -> dict:
     """The GPU's name and what decides its speed; of the CPU's stand-in the name alone."""
     if device == "cpu":
-        return {"name": "none: the CPU stands in"}
+        return {"name": gpu_minidl.device_of(device).name}
     import cupy
 
     properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
@@ -118,7 +129,7 @@ def write(content: dict, out: Path | None) -> None:
     if out is None and content["device"] == "cpu":
         print("nothing is written; --out FILE would")
         return
-    path = out or results_file.FOLDER / f"gpu-{slug(content['gpu']['name'])}.json"
+    path = out or results_file.FOLDER / f"gpu-{slug(content['gpu'])}.json"
     files.replace(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
     files.replace(path.with_suffix(".png"), gpu_picture.draw(content))
     print(f"written to {path} and {path.with_suffix('.png')}")

@@ -20,6 +20,10 @@ class GpuCase(cases.Case):
     precision: str = "highest"
 
     @property
+    def parameters(self) -> int:
+        return sum((i + 1) * o for i, o in itertools.pairwise(self.widths))
+
+    @property
     def steps(self) -> int:
         """Of a call that trains."""
         return self.rows // self.batch_size * self.epochs

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from minidl import contract as c
+from minidl.bench.gpu_kernels import dense
 from minidl.engines.cupy_engine import kernels as k
-from minidl.engines.cupy_engine.layout import NOTHING_DROPPED
 from perf import cases, gpu_cases
 from perf.rivals import gpu_minidl
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 TESTS = ["tests/test_gpu_kernels.py", "tests/test_gpu_training.py", "tests/test_cupy.py"]
 TOOLS = ("memcheck", "racecheck", "synccheck")
 SECONDS, TOOL_SECONDS = 120, 40  # that the tests, and that each tool may take
-PRECISIONS = {"float32": k.FLOAT32, "TF32": k.TF32, "three TF32": k.THREE_TF32}
+PRECISIONS = {"float32": k.FLOAT32, "TF32": k.TF32, "three TF32": k.THREE_TF32, "bfloat16": k.BFLOAT16}
 SHAPES = ((512, 784, 256), (64, 4096, 64))  # rows, inputs, units
 SMALL_SHAPES = ((40, 100, 36),)
 UNIT = 2.0**-24  # the rounding unit of float32
@@ -65,23 +65,12 @@ def accuracy(device: str) -> dict[str, dict]:
     for n, i, o in SMALL_SHAPES if device == "cpu" else SHAPES:
         x, W = (rng.standard_normal(shape).astype(np.float32) for shape in ((n, i), (i, o)))
         wanted, yardstick = np.float64(x) @ np.float64(W), np.abs(np.float64(x)) @ np.abs(np.float64(W))
-        made = {name: product(on, precision, x, W) for name, precision in PRECISIONS.items()}
+        made = {name: dense(on, x, W, np.zeros(o, np.float32), precision) for name, precision in PRECISIONS.items()}
         made["the library's float32"] = library_product(device, x, W)
         found[f"{n} x {i} x {o}"] = {
             name: float(np.max(np.abs(y - wanted) / yardstick) / UNIT) for name, y in made.items()
         }
     return found
-
-
-def product(on, precision: int, x: np.ndarray, W: np.ndarray) -> np.ndarray:
-    (n, i), o = x.shape, W.shape[1]
-    kernel, y = k.forward(precision, k.SMALL), on.empty((n, o))
-    place = on.upload(k.struct("Place", epochs=1, rows=n, batch_size=n).view(np.int64))
-    on.launch(
-        kernel, (-(-o // kernel.tile), -(-n // kernel.tile)), on.upload(x), None, on.upload(W),
-        on.zeros(o), y, None, i, o, c.LINEAR, NOTHING_DROPPED, place,
-    )  # fmt: skip
-    return on.download(y)
 
 
 def library_product(device: str, x: np.ndarray, W: np.ndarray) -> np.ndarray:
@@ -101,7 +90,7 @@ def loss_curves(device: str) -> dict[str, float]:
     from minidl.engines.numpy_engine import train
 
     found, small = {}, device == "cpu"
-    for precision in ("highest", "high"):
+    for precision in ("highest", "high", "medium"):
         case = gpu_cases.GpuCase(
             12 if small else 784, (16, 8) if small else (256, 128), "relu", 64 if small else 4_096,
             batch_size=16 if small else 128, epochs=3, precision=precision,
@@ -122,7 +111,7 @@ def loss_curves(device: str) -> dict[str, float]:
 
 def main(device: str) -> None:
     case = gpu_cases.GpuCase(37, (40, 16), "relu", 70, batch_size=35, epochs=2)
-    for precision in ("highest", "high"):
+    for precision in ("highest", "high", "medium"):
         case = dataclasses.replace(case, precision=precision)
         given = case, cases.weights(case), *cases.data(case)
         for way in ("recorded", "in one launch"):

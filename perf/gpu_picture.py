@@ -32,4 +32,4 @@ def origin(content: dict) -> str:
     """Where the numbers are from, in words."""
     if content["device"] != "gpu":
         return "NOT A GPU: the CPU's stand-in"
-    return f"{content['gpu']['name']}, {content['machine']['date'][:10]}"
+    return f"{content['gpu']}, {content['machine']['date'][:10]}"

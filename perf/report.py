@@ -103,14 +103,14 @@ def gpu_table(results: list[dict]) -> str:
             rival = min((way for way in entries if not way.startswith("minidl")),
                         key=lambda way, entries=entries: entries[way]["seconds"], default=None)  # fmt: skip
             cells = [
-                f"{content['gpu']['name']}, {name}: {case['network']}, products {case['precision']}",
+                f"{content['gpu']}, {name}: {case['network']}, products {case['precision']}",
                 f"{duration(entries[case['fastest']]['seconds']).strip()} ({case['fastest'].partition(', ')[2]})",
                 factor(entries["PyTorch, eager"]["ratio"], False) if "PyTorch, eager" in entries else "",
                 f"{factor(entries[rival]['ratio'], True)} ({rival})" if rival else "",
                 f"{goals.count(True)} of {len(goals)}",
             ]
             lines.append(f"| {' | '.join(cells)} |")
-    dates = ", ".join(f"{content['gpu']['name']} on {content['machine']['date'][:10]}" for content in results)
+    dates = ", ".join(f"{content['gpu']} on {content['machine']['date'][:10]}" for content in results)
     return "\n".join(lines) + f"\n\nThe rivals' columns say how many times as long they take. Measured: {dates}."
 
 

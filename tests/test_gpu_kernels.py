@@ -28,7 +28,9 @@ pytestmark = pytest.mark.skipif(bool(gpu_devices.WHY_NOT), reason=gpu_devices.WH
 
 numpy_engine = get_engine("numpy")
 U = 2.0**-24  # the rounding unit of float32
-PRECISION = {kernels.FLOAT32: 8 * U, kernels.TF32: 2.0**-10, kernels.THREE_TF32: 8 * U}  # times |A| |B|
+PRECISION = {  # times |A| |B|
+    kernels.FLOAT32: 8 * U, kernels.TF32: 2.0**-10, kernels.THREE_TF32: 8 * U, kernels.BFLOAT16: 2.0**-7,
+}  # fmt: skip
 ELEMENTWISE = [code for code, name in enumerate(c.ACTIVATIONS) if name != "softmax"]
 
 
@@ -241,6 +243,25 @@ def test_what_follows_a_product(device, rng, which, rate):
     close(dx, reference(activations.BACKWARD[which], np.float64(dz) @ V.T * mask, y.copy()), 64 * U)
 
 
+def test_bfloat16_rounds_to_the_nearest_even(rng):
+    """Exactly as rounding both factors beforehand does, where the products and sums of integers are exact."""
+    device, n, i, o = gpu_devices.device(), 32, 48, 32
+    x, W = (float32(rng.integers(-600, 600, shape)) for shape in ((n, i), (i, o)))
+    x[0, :4], W[:, 0] = [257, 259, 258, -257], 1  # 257 and 259 lie in the middle between two
+    y, at = device.empty((n, o)), place(device, n)
+    device.launch(
+        kernels.forward(kernels.BFLOAT16, 32), (1, 1), device.upload(x), None, device.upload(W), device.zeros(o), y,
+        None, i, o, c.LINEAR, NO_DROPOUT, at,
+    )  # fmt: skip
+    np.testing.assert_array_equal(y, to_bfloat16(x) @ to_bfloat16(W))
+
+
+def to_bfloat16(array):
+    """Whole numbers below 1,024 with the 8 bits that bfloat16 has, by rounding to multiples of 1, 2 or 4."""
+    step = np.exp2(np.maximum(np.floor(np.log2(np.maximum(np.abs(array), 1))) - 7, 0))
+    return np.rint(array / step) * step
+
+
 def test_three_products_in_tf32_are_as_exact_as_float32(rng):
     """Over a long inner dimension, where one product in TF32 is a thousand times worse."""
     x, W = normal(rng, 32, 784), normal(rng, 784, 32)
@@ -253,9 +274,10 @@ def test_three_products_in_tf32_are_as_exact_as_float32(rng):
             device.zeros(32), y, None, 784, 32, c.LINEAR, NO_DROPOUT, at,
         )  # fmt: skip
         errors.append(np.linalg.norm(y - wanted) / np.linalg.norm(wanted))
-    float32_, tf32, three = errors
+    float32_, tf32, three, bfloat16 = errors
     assert three < 2 * float32_ < 1e-6
     assert 100 * three < tf32 < 1e-3
+    assert 4 * tf32 < bfloat16 < 1e-2
 
 
 # --- the end of the network -------------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from minidl.engines.cupy_engine import measured
 from minidl.engines.cupy_engine.gpu_on_cpu import build
-from perf import gpu, gpu_cases, gpu_checks, report, results_file
+from perf import gpu, gpu_cases, gpu_checks, gpu_choice, report, results_file
 
 pytestmark = pytest.mark.skipif(bool(build.why_not()), reason=build.why_not())
 
@@ -50,9 +51,15 @@ def test_everything_runs_where_the_cpu_stands_in(folder, one_test, capsys):
         assert ("minidl, in one launch" in case["entries"]) == (name in training)
         assert "minidl, readable" in case["left_out"]  # a rival that is missing is a line, too
         assert set(case["entries"]) | set(case["left_out"]) > {"minidl, readable", "minidl, recorded"}
+        launches = [kernel for kernel, seconds in case.get("profile", []) if seconds > 0]
+        assert (launches[:1], launches[-1:]) == ((["begin_batch"], ["update<3>"]) if name in training else ([], []))
         assert any(key.startswith("JAX") for key in case["entries"] | case["left_out"])
         assert any(key.startswith("PyTorch") for key in case["entries"] | case["left_out"])
         assert all(outcome["met"] is None for outcome in case["goal"].values())
+    ((parameters, rows),) = content["choice"]
+    assert parameters == 5 * 8 + 8 + 8 + 1
+    assert rows in (0, 8, 16)
+    assert content["gpu"] not in json.loads(measured.TABLE.read_text())
     for name in content["cases"]["train 16"]["left_out"]:
         assert f"{name}: left out, " in said
 
@@ -77,7 +84,7 @@ def made_up(device):
     judged = gpu_cases.judged(case, goal, True, entries, 1e12)
     found = {"entries": entries, "left_out": {}, "fastest": "minidl, recorded", "goal": judged}
     return {
-        "device": device, "gpu": {"name": "GPU X 1"}, "machine": {"date": "2030-01-02T03:04"},
+        "device": device, "gpu": "GPU X 1", "machine": {"date": "2030-01-02T03:04"},
         "cases": {"train 128": found | {"network": case.name, "precision": case.precision}},
     }  # fmt: skip
 
@@ -105,6 +112,13 @@ def test_goals_are_judged_by_what_was_measured():
     ]  # fmt: skip
     against = gpu_cases.judged(case, gpu_cases.Goal(1.5, "PyTorch, graph"), True, entries, bandwidth)
     assert list(against.values()) == [{"wanted": 1.5, "found": None, "met": None}]
+
+
+def test_what_was_measured_is_kept_beside_other_gpus(tmp_path, monkeypatch):
+    monkeypatch.setattr(measured, "TABLE", tmp_path / "measured.json")
+    monkeypatch.setattr(measured, "table", lambda: {"A": [[1, 2]]})
+    gpu_choice.keep("B", [[3, 4]])
+    assert json.loads(measured.TABLE.read_text()) == {"A": [[1, 2]], "B": [[3, 4]]}
 
 
 def test_without_a_gpu_one_sentence_says_so(monkeypatch):

@@ -1,5 +1,6 @@
 """Threads that help with a call: woken or awake they take part, and nobody waits for one who comes too late."""
 
+import math
 import os
 import subprocess
 import sys
@@ -178,16 +179,37 @@ def test_two_threads_that_do_not_answer_are_not_waited_for():
 
 def test_threads_are_asked_how_near_they_are_once_a_second(monkeypatch):
     asked = []
-    monkeypatch.setattr(threads, "available", lambda: 2)
     monkeypatch.setattr(threads, "_near", (False, 0.0))
     monkeypatch.setattr(threads, "together", lambda *call: asked.append(call[2]))
-    work = threads.PAYS, threads.FAR_ROWS - 1, threads.PAYS_TO_WAKE
-    assert threads.for_training(*work) == 1  # nobody has answered
-    assert asked == [2, 2, 2]
-    assert threads.for_training(*work) == 1
-    assert len(asked) == 3
-    monkeypatch.setattr(threads, "_near", (True, float("inf")))
-    assert threads.for_training(*work) == 2
-    assert threads.for_training(threads.PAYS / 2, *work[1:]) == 1
-    assert threads.for_training(work[0], threads.NEAR_ROWS - 1, work[2]) == 1
-    assert threads.for_training(work[0], threads.FAR_ROWS, threads.PAYS_TO_WAKE / 2) == 1
+    assert not threads.near()  # nobody has answered
+    assert asked == [2] * threads.TRIES
+    assert not threads.near()
+    assert len(asked) == threads.TRIES
+
+
+def test_training_has_several_threads_where_the_estimate_says_so(monkeypatch):
+    """784-256-128-1 in float32, a multiply-add taking 10 ps: one thread needs 3 rows + 20 multiply-adds a parameter."""
+    monkeypatch.setattr(threads, "available", lambda: 2)
+    monkeypatch.setattr(threads, "_pace", [1e-11])
+    numbers = {"parameters": 233_985, "handed": 784 + 2 * 385, "item": 4}
+
+    def chosen(near, rows, epoch_rows=8192, **changed):
+        monkeypatch.setattr(threads, "_near", (near, math.inf))
+        return threads.for_training(**(numbers | changed), rows=rows, epoch_rows=epoch_rows)
+
+    # 32 rows: alone 271 us. Near: 136 + 0.2 + 0.57 MB at 17 GB/s = 170 us. Far, at 4.3 GB/s: 136 + 1.2 + 132 = 269 us.
+    assert (chosen(True, 32), chosen(False, 32)) == (2, 1)
+    # 256 rows: alone 1.84 ms. Far: 0.92 ms and 1.26 MB, 294 us.
+    assert chosen(False, 256) == 2
+    assert chosen(True, 32, 32) == 2
+    assert chosen(True, 32, parameters=1_000) == 1  # the step is too small
+    assert chosen(True, 8, 8, parameters=10_000) == 1  # the whole training is
+    monkeypatch.setattr(threads, "available", lambda: 1)
+    assert chosen(True, 256) == 1
+
+
+def test_the_pace_of_a_core_is_measured_once(monkeypatch):
+    monkeypatch.setattr(threads, "_pace", [])
+    assert 1e-13 < threads.pace() < 1e-8
+    assert threads.pace() is threads.pace()
+

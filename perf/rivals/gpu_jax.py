@@ -7,7 +7,7 @@ from perf.rivals import jax_scan
 
 LABEL = "JAX"
 WAYS = {"trainer": ("scan, rows by batch", "scan, rows by epoch"), "predictor": ("jit",)}
-PRECISIONS = {"highest": "float32", "high": "tensorfloat32"}
+PRECISIONS = {"highest": "float32", "high": "tensorfloat32", "medium": "bfloat16"}
 
 
 def why_not(device: str) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.engines.cupy_engine import kernels as k
-from minidl.engines.cupy_engine import persistent, streamed
+from minidl.engines.cupy_engine import measured, persistent, streamed
 from minidl.engines.cupy_engine.launches import Network, blocks
 
 STEPS = 16  # of one recorded graph
-PERSISTENT_ROWS = 512  # a larger batch gives every kernel enough to do
 
 
 class CapturedTrainer:
@@ -17,7 +16,8 @@ class CapturedTrainer:
 
     The data lie on the device for as long as the trainer lives, or where they do not fit come to it batch by batch
     (streamed.py). ``precision`` is one of kernels.PRECISIONS; ``in_one_launch`` says whether the persistent kernel runs
-    the steps: None is where it can and the batch is small. It cannot where the data are streamed.
+    the steps: None is where it can and is known, or else expected, to be faster (measured.py). It cannot where the data
+    are streamed.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class CapturedTrainer:
             self.buffers = [streamed.Buffer(device, shapes, self.batch_size) for _ in range(2)]
         self.order, self.epochs = device.empty(0, np.int32), 0
         if in_one_launch is None:
-            in_one_launch = self.batch_size <= PERSISTENT_ROWS
+            in_one_launch = self.batch_size <= measured.most_rows(device.name, program.parameters.size)
         self.in_one_launch = in_one_launch and not self.buffers and persistent.fits(self.network)
         self.seen: dict[str, bytes] = {}  # what was the same on both sides when last looked at
         self.ahead = False  # whether the device has trained since the last pull

@@ -31,9 +31,9 @@ def device_for(program) -> GpuDevice | None:
 
 
 def precision_of(program, device) -> int:
-    """How the products are computed. (Half precision, which "medium" allows, is not there yet.)"""
+    """How the products are computed."""
     if program.matmul_precision != "highest":
-        return kernels.TF32
+        return kernels.TF32 if program.matmul_precision == "high" else kernels.BFLOAT16
     return kernels.THREE_TF32 if device.strong_tensor_cores else kernels.FLOAT32
 
 

@@ -59,6 +59,7 @@ class GpuDevice:
         self.stream = xp.cuda.Stream(non_blocking=True)  # a stream that waits for others cannot be captured
         self.copies = xp.cuda.Stream(non_blocking=True)
         device = xp.cuda.Device()
+        self.name = xp.cuda.runtime.getDeviceProperties(device.id)["name"].decode()
         self.capability = int(device.compute_capability)
         self.multiprocessors = device.attributes["MultiProcessorCount"]
         self.shared_memory = device.attributes["MaxSharedMemoryPerBlockOptin"]  # bytes, of a block that asks for them

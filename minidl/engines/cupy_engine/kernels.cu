@@ -24,7 +24,7 @@ __device__ T& shared() {
 #include "cuda/batch.cuh"       // which rows are the batch
 #include "cuda/elementwise.cuh" // activations, dropout, normalization: each number for itself
 #include "cuda/warp.cuh"        // sums over the 32 lanes of a warp
-#include "cuda/product.cuh"     // the matrix product, by tiles: in float32, in TF32, and in three TF32 products
+#include "cuda/product.cuh"     // the matrix product, by tiles: in float32, TF32, three TF32 products, and bfloat16
 #include "cuda/dense.cuh"       // a dense layer forward and backward, each with what follows it
 #include "cuda/head.cuh"        // loss, metrics and gradient of a row; the narrow last layer
 #include "cuda/optimizers.cuh"  // the step over the flat vector, and the penalties

@@ -90,7 +90,7 @@ def constant(name: str) -> int:
     return int(re.search(rf"constexpr int (?:\w+ = \w+, )*{name} = (\d+)\b", source())[1])
 
 
-FLOAT32, TF32, THREE_TF32 = PRECISIONS = range(3)
+FLOAT32, TF32, THREE_TF32, BFLOAT16 = PRECISIONS = range(4)
 SMALL, MEDIUM, LARGE = TILES = constant("SMALL"), 64, 128
 SLICE, STAGES, LANES, HEAD_WARPS, MOST_METRICS = map(
     constant, ("SLICE", "STAGES", "LANES", "HEAD_WARPS", "MOST_METRICS")

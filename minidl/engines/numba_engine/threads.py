@@ -16,18 +16,23 @@ import numpy as np
 
 from minidl.engines.numba_engine.atomics import add_atomically, load_atomically, pause, swap_atomically, wait_a_moment
 from minidl.engines.numba_engine.cache import njit
+from minidl.engines.numba_engine.gemm import DEPTH, ROWS, VECTOR_BYTES, band_of_most
 from minidl.engines.numba_engine.team import LINE, entry_of, packet_of, share, together
 
-PAYS = 1e6  # multiply-adds in a training step below which one thread alone is sooner done
+PAYS = 3e5  # multiply-adds in a training step below which one thread alone is sooner done
 PAYS_AWAKE = 3e6  # multiply-adds in a call below which one thread alone is as soon done
 PAYS_TO_WAKE = 8e6  # multiply-adds in a call below which waking the other threads takes longer than they save
 SOON = 2e-4  # seconds from one call to the next that follows it
-NEAR_ROWS, FAR_ROWS = 8, 24  # of a batch, from which on the threads are worth it where they are near, and in any case
-CALLS, NEAR, WAKING = 400, 2e-7, 4e-5  # how often they call each other, and what that may take in seconds
+UPDATE = 20  # multiply-adds that take as long as the optimizer's step with one parameter
+MEETINGS = 4  # of the threads in a training step, about
+CLOSE, FAR = (5e-8, 1 / 17e9), (3e-7, 1 / 4.3e9)  # seconds until threads have met, and for a byte that they hand over
+GAIN = 0.9  # of one thread's time that several may take, by the estimate, to be worth it
+TRIES, CALLS, NEAR, WAKING = 5, 400, 2e-7, 4e-5  # how often they call each other, and the seconds that may take
 PROMPT, PATIENCE = 1000, 30_000  # looks for an answer: at first without a pause
 DONE, STEP, SHARES = 0, LINE, 2 * LINE  # places of counters; from SHARES on one for the share of each thread
 
 _near = False, 0.0  # what was found out, and until when it holds
+_pace: list[float] = []  # seconds of a multiply-add, once that was measured
 
 
 def available() -> int:
@@ -50,15 +55,42 @@ def follows(plan) -> bool:
     return time.perf_counter() - plan.over < SOON
 
 
-def for_training(step: float, rows: int, epoch: float) -> int:
-    """How many threads are worth it for so many multiply-adds in a step of so many rows, and in an epoch.
+def for_training(parameters: int, rows: int, handed: int, epoch_rows: int, item: int) -> int:
+    """How many threads are worth it for training steps of so many rows.
 
-    At each step the threads hand each other the weights that they have moved. That takes as long for few rows as for
-    many, and several times longer where the processors share no cache, or are busy with something else.
+    parameters: of the network; handed: numbers of a row that one part of a step leaves to the next (its inputs,
+    activations and gradients); item: bytes of a number.
+
+    At each step the threads hand each other the weights that they have moved and the rows that they have passed on.
+    That takes four times as long where the processors share no cache, or are busy with something else.
     """
-    if available() == 1 or epoch < PAYS_TO_WAKE or step < PAYS or rows < NEAR_ROWS:
+    threads, operations = available(), (3 * rows + UPDATE) * parameters
+    if threads == 1 or operations < PAYS or operations * epoch_rows / rows < PAYS_TO_WAKE:
         return 1
-    return available() if rows >= FAR_ROWS or near() else 1
+    meeting, byte = CLOSE if near() else FAR
+    alone, moved = operations * pace(), item * (parameters + rows * handed)
+    several = alone / threads + MEETINGS * meeting + moved * byte * (threads - 1) / threads
+    return threads if several < GAIN * alone else 1
+
+
+def pace() -> float:
+    """Seconds of a multiply-add on one core, in a tile of a matrix product whose factors lie in the first cache."""
+    if not _pace:
+        columns = 2 * VECTOR_BYTES // 4
+        C, A, B = (np.zeros(size, np.float32) for size in (ROWS * columns, ROWS * DEPTH, DEPTH * columns))
+        best, times = math.inf, 20
+        for _ in range(5):
+            begin = time.perf_counter()
+            multiply_tile(C, A, B, columns, times)
+            best = min(best, time.perf_counter() - begin)
+        _pace.append(best / (times * C.size * DEPTH))
+    return _pace[0]
+
+
+@njit(cache=True)
+def multiply_tile(C, A, B, columns, times):
+    for _ in range(times):
+        band_of_most(C, 0, columns, C, 0, columns, A, 0, DEPTH, 1, B, 0, columns, 1, DEPTH, columns, C[0])
 
 
 def near() -> bool:
@@ -69,7 +101,7 @@ def near() -> bool:
     global _near
     if time.monotonic() > _near[1]:
         best = math.inf
-        for _ in range(3):  # the first time the other thread may have to be started, or the code to be loaded
+        for _ in range(TRIES):  # the first time the other thread may have to be started, or the code to be loaded
             answers, begin = np.zeros(2 * LINE, np.int64), time.perf_counter()
             together(exchange_together, (answers, CALLS), 2)
             if answers[0] == CALLS:

@@ -61,8 +61,8 @@ class Trainer:
         self.X, self.y = X, y
         self.sample_weight = np.empty(0, X.dtype) if sample_weight is None else sample_weight
         rows = self.batch_size
-        step = 3.0 * program.parameters.size * rows
-        self.threads = threads.for_training(step, rows, step / rows * len(X))
+        handed = program.inputs + 2 * int(program.table[program.table[:, KIND] == DENSE, c.OUTPUTS].sum())
+        self.threads = threads.for_training(program.parameters.size, rows, handed, len(X), X.itemsize)
         self.plan = plan.plan(program, rows, self.threads)
         # Nothing is allocated while batches run. All but ``own`` hold the whole batch.
         widest = int(program.table[:, [c.INPUTS, c.OUTPUTS]].max())

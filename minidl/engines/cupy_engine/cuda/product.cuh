@@ -4,12 +4,13 @@
 // TILE entries; so the larger the tile, the less is read in all. The inner dimension k is taken in slices: a slice of A
 // and one of B are copied to shared memory, and while the warps multiply them, the next slices are on their way.
 //
-// The same frame serves three ways to multiply. FLOAT32 uses the ordinary arithmetic units. TF32 uses the tensor cores,
+// The same frame serves four ways to multiply. FLOAT32 uses the ordinary arithmetic units. TF32 uses the tensor cores,
 // which round what they are given to 11 significant bits and add up in float32. THREE_TF32 gives them what was rounded
 // off as well: with a = large + small, a b is nearly large large + large small + small large, so three products on the
 // tensor cores have nearly float32's accuracy. (Of an infinity they make NaN: what was rounded off it is no number.)
+// BFLOAT16 rounds to 8 significant bits, which the tensor cores multiply twice as fast as TF32.
 
-enum Precision { FLOAT32, TF32, THREE_TF32 };
+enum Precision { FLOAT32, TF32, THREE_TF32, BFLOAT16 };
 
 constexpr int SLICE = 32;  // of the inner dimension
 constexpr int STAGES = 3;  // slices in shared memory: one in use, the others on their way
@@ -147,6 +148,31 @@ __device__ void multiply_tf32(Sums<TILE>& sums, const A& a, const B& b) {
     }
 }
 
+// In bfloat16, 16 k's at a time, two neighbours in a register.
+template <int TILE, typename A, typename B>
+__device__ void multiply_bfloat16(Sums<TILE>& sums, const A& a, const B& b) {
+    constexpr int DOWN = Sums<TILE>::DOWN, ACROSS = Sums<TILE>::ACROSS;
+    int row = sums.first_row(), column = sums.first_column() + lane() / 4;
+#pragma unroll 1
+    for (int first = 0; first < SLICE; first += 16) {
+        unsigned a_pairs[DOWN][4], b_pairs[ACROSS][2];
+        auto pair = [&](const auto& slice, int k, int m) { return to_bfloat16(slice.at(k, m), slice.at(k + 1, m)); };
+        int k = first + 2 * (lane() % 4);
+#pragma unroll
+        for (int i = 0; i < DOWN; i++)
+#pragma unroll
+            for (int e = 0; e < 4; e++) a_pairs[i][e] = pair(a, k + 8 * (e / 2), row + 16 * i + 8 * (e % 2));
+#pragma unroll
+        for (int j = 0; j < ACROSS; j++)
+#pragma unroll
+            for (int e = 0; e < 2; e++) b_pairs[j][e] = pair(b, k + 8 * e, column + 8 * j);
+#pragma unroll
+        for (int i = 0; i < DOWN; i++)
+#pragma unroll
+            for (int j = 0; j < ACROSS; j++) multiply_add(sums.fragment[i][j], a_pairs[i], b_pairs[j]);
+    }
+}
+
 // --- the product -------------------------------------------------------------------------------------------------
 
 // The finished tile in shared memory, from where neighbouring threads take neighbouring entries: what they then write
@@ -206,6 +232,8 @@ __device__ void product(const Matrix& a, int row, int rows, const Matrix& b, int
         look(stage.b);
         if constexpr (PRECISION == FLOAT32)
             multiply_float32(sums, stage.a, stage.b);
+        else if constexpr (PRECISION == BFLOAT16)
+            multiply_bfloat16(sums, stage.a, stage.b);
         else
             multiply_tf32<PRECISION == THREE_TF32>(sums, stage.a, stage.b);
     }

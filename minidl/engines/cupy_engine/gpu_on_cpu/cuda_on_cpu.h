@@ -369,26 +369,59 @@ inline float to_tf32(float x) {
     return cuda_on_cpu::cut_to_tf32(__uint_as_float(bits + 0x1000));  // half a step: the middle goes away from zero
 }
 
-inline void multiply_add(float (&c)[4], const float (&a)[4], const float (&b)[2]) {
-    using namespace cuda_on_cpu;
-    float mine[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
+inline uint32_t to_bfloat16(float first, float second) {
+    auto rounded = [](float x) -> uint32_t {
+        uint32_t bits = __float_as_uint(x);
+        if ((bits & 0x7FFFFFFF) > 0x7F800000) return 0x7FFF;  // NaN
+        return (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;      // the middle goes to the even one
+    };
+    return rounded(first) | rounded(second) << 16;
+}
+
+namespace cuda_on_cpu {
+
+// What a warp's tensor cores do, for K k's: a(row, k) and b(column, k) find in which lane and in which of its registers
+// they lie, and what it is there.
+template <int K, typename A, typename B>
+void multiply_fragments(float (&c)[4], const uint32_t (&mine)[6], A a, B b) {
     auto given = exchange(mine, sizeof mine, -1);
     auto held = [&](int lane, int which) {
-        float x;
-        std::memcpy(&x, given[lane] + 4 * which, 4);
-        return cut_to_tf32(x);
+        uint32_t bits;
+        std::memcpy(&bits, given[lane] + 4 * which, 4);
+        return bits;
     };
     int lane = running->number % LANES_OF_WARP;
     for (int e = 0; e < 4; e++) {
         int row = lane / 4 + e / 2 * 8, column = lane % 4 * 2 + e % 2;
         double sum = c[e];
-        for (int k = 0; k < 8; k++) {
-            float a_k = held(row % 8 * 4 + k % 4, row / 8 + k / 4 * 2);
-            float b_k = held(column * 4 + k % 4, 4 + k / 4);
-            sum += (double)a_k * b_k;
-        }
+        for (int k = 0; k < K; k++) sum += (double)a(held, row, k) * b(held, column, k);
         c[e] = toward_zero(sum);
     }
+}
+
+}  // namespace cuda_on_cpu
+
+inline void multiply_add(float (&c)[4], const float (&a)[4], const float (&b)[2]) {
+    using namespace cuda_on_cpu;
+    uint32_t mine[6];
+    std::memcpy(mine, a, 16), std::memcpy(mine + 4, b, 8);
+    auto number = [](uint32_t bits) { return cut_to_tf32(__uint_as_float(bits)); };
+    multiply_fragments<8>(
+        c, mine,
+        [&](auto& held, int row, int k) { return number(held(row % 8 * 4 + k % 4, row / 8 + k / 4 * 2)); },
+        [&](auto& held, int column, int k) { return number(held(column * 4 + k % 4, 4 + k / 4)); });
+}
+
+inline void multiply_add(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    using namespace cuda_on_cpu;
+    uint32_t mine[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
+    auto half = [](uint32_t pair, int which) { return __uint_as_float(which ? pair & 0xFFFF0000u : pair << 16); };
+    multiply_fragments<16>(
+        c, mine,
+        [&](auto& held, int row, int k) {
+            return half(held(row % 8 * 4 + k % 8 / 2, row / 8 + k / 8 * 2), k % 2);
+        },
+        [&](auto& held, int column, int k) { return half(held(column * 4 + k % 8 / 2, 4 + k / 8), k % 2); });
 }
 
 // --- memory and launches, for Python -------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ class CpuDevice:
     for each launch, the same for the same ``seed``. What a kernel does wrong is a RuntimeError.
     """
 
+    name = "none: the CPU stands in"
     multiprocessors = 3
     shared_memory = 227 * 1024
     strong_tensor_cores = False
