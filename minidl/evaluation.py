@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from minidl.callbacks import Callback, CallbackList
-
-Rows = tuple[np.ndarray, np.ndarray, np.ndarray | None]  # X (n, i), y (n, o) and sample_weight (n,) or None
+from minidl.rows import Rows
 
 
 def callback_list(model, callbacks: list[Callback], verbose: int, rows: int, batch_size: int) -> CallbackList:
@@ -23,9 +22,9 @@ def evaluate(model, data: Rows, batch_size: int, calls: CallbackList) -> np.ndar
     calls.call("on_test_begin")
     if calls.every_batch["test"]:
         sums = np.zeros(model._program.sums_size)
-        for batch, rows in batches(len(data[0]), batch_size):
+        for batch, rows in batches(len(data.X), batch_size):
             calls.call("on_test_batch_begin", batch)
-            sums += model._sums(*(None if part is None else part[rows] for part in data))
+            sums += model._sums(*data.part(rows))
             calls.call("on_test_batch_end", batch, logs=model._logs(sums))
             if model.stop_evaluating:
                 break

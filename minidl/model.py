@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from os import PathLike
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minidl import aligned, checks, evaluation, losses, optimizers, seeds, training
+from minidl import aligned, checks, evaluation, losses, optimizers, rows, seeds, training
 from minidl import callbacks as callbacks_
 from minidl import contract as c
 from minidl import metrics as metrics_
-from minidl.data.schema import Schema, arrange, schema_of
-from minidl.data.tables import Table, y_of
+from minidl.data.schema import Schema, arrange
+from minidl.data.tables import Table
 from minidl.engines import Engine, get_engine, why_not
 from minidl.layers import Dense, Layer, Normalization, fill
 from minidl.metrics import Metric
@@ -214,47 +213,20 @@ class Sequential:
         epochs = checks.whole_number(epochs, "epochs", 0)
         split = checks.number(validation_split, "validation_split", 0, 1, below_high=True)
         shuffle, verbose, callbacks = checks.truth(shuffle, "shuffle"), resolve(verbose), callbacks_.check(callbacks)
-        X, y, schema = self._take(x, y)
-        train, validation = self._split(X, y, sample_weight, split, validation_data, schema)
+        train, schema = rows.taken(self, x, y, sample_weight)
+        validation = None
+        if validation_data is not None:
+            validation = rows.validation(self, validation_data, schema)
+        elif split:
+            train, validation = rows.parted(train, split)
         if class_weight is not None:
             if sample_weight is not None:
                 raise ValueError("give class_weight or sample_weight, not both: put the product into sample_weight")
-            train = (*train[:2], checks.class_weights(class_weight, train[1], self._outputs(), self._loss))
-        self._prepare(train[0])
+            weight = checks.class_weights(class_weight, train.y, self._outputs(), self._loss)
+            train = train._replace(weight=weight)
+        self._prepare(train.X)
         self.schema = schema
         return training.train(self, train, validation, batch_size, epochs, verbose, callbacks, shuffle)
-
-    def _split(self, X, y, sample_weight, split=0.0, validation_data=None, schema=None):
-        """The training data and the validation data (or None), checked: each X, y, sample_weight."""
-        outputs = self._outputs()
-        y = self._targets(y, len(X), outputs, "y")
-        weight = checks.row_weights(sample_weight, self._dtype, len(X))
-        if validation_data is not None:
-            if isinstance(validation_data, Table):
-                validation_data = (validation_data, None)
-            if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
-                raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
-            X_val, y_val, _ = self._take(*validation_data[:2], schema, "validation ")
-            y_val = self._targets(y_val, len(X_val), outputs, "validation y")
-            w_val = validation_data[2] if len(validation_data) == 3 else None
-            w_val = checks.row_weights(w_val, self._dtype, len(X_val), "validation sample_weight")
-            return (X, y, weight), (X_val, y_val, w_val)
-        if split == 0:
-            return (X, y, weight), None
-        first = math.floor(len(X) * (1 - split))
-        if first in (0, len(X)):
-            raise ValueError(
-                f"validation_split={split:g} leaves {first} of {len(X)} rows for training; keep some on both sides"
-            )
-        parts = [(a[:first], a[first:]) if a is not None else (None, None) for a in (X, y, weight)]
-        return tuple(part[0] for part in parts), tuple(part[1] for part in parts)
-
-    def _targets(self, y, rows, outputs, name):
-        y = checks.targets(y, self._dtype, rows, outputs, self._loss, name)
-        counts = any(metric.code == c.AUC for metric in self._metrics) and not self._loss.takes_indices
-        if counts and not np.isin(y, (0, 1)).all():
-            raise ValueError(f"the metric 'auc' needs labels of 0 and 1, but {name} holds others")
-        return y
 
     def _outputs(self) -> int:
         """The model's number of outputs, which needs no weights to be known."""
@@ -282,12 +254,11 @@ class Sequential:
     def train_on_batch(self, x: object, y: object = None, sample_weight: object = None) -> float | list[float]:
         """One step on these rows as one batch: the loss before it, or [loss, *metrics]."""
         self._require_compiled("train_on_batch")
-        X, y, _ = self._take(x, y)
-        (X, y, weight), _ = self._split(X, y, sample_weight)
-        self._prepare(X)
+        batch, _ = rows.taken(self, x, y, sample_weight)
+        self._prepare(batch.X)
         self._program.optimizer_numbers = self._optimizer.numbers()
-        trainer = self._engine.trainer(self._program, X, y, weight, len(X))
-        sums = trainer.run(np.arange(len(X))[None], 0, len(X))
+        trainer = self._engine.trainer(self._program, *batch, len(batch.X))
+        sums = trainer.run(np.arange(len(batch.X))[None], 0, len(batch.X))
         trainer.pull()
         return self._as_list(sums[0])
 
@@ -310,11 +281,10 @@ class Sequential:
         self._require_compiled("evaluate")
         batch_size = 32 if batch_size is None else checks.whole_number(batch_size, "batch_size", 1)
         verbose, callbacks = resolve(verbose), callbacks_.check(callbacks)
-        X, y, _ = self._take(x, y)
-        data, _ = self._split(X, y, sample_weight)
+        data, _ = rows.taken(self, x, y, sample_weight)
         if not self.built:
-            self._build(X.shape[1])
-        with evaluation.callback_list(self, callbacks, verbose, len(X), batch_size) as calls:
+            self._build(data.X.shape[1])
+        with evaluation.callback_list(self, callbacks, verbose, len(data.X), batch_size) as calls:
             sums = evaluation.evaluate(self, data, batch_size, calls)
         return callbacks_.by_name(self._logs(sums)) if return_dict else self._as_list(sums)
 
@@ -355,20 +325,6 @@ class Sequential:
         if type(x) is not np.ndarray:
             x = arrange(x, schema or self.schema, finite=finite)
         return checks.features(x, self._dtype, self.layers[0].inputs if self.layers else None, name, finite=finite)
-
-    def _take(self, x: object, y: object, schema: Schema | None = None, whose: str = "") -> tuple:
-        """X, y, and the schema that the model has or takes from its first table; a Table brings its own y.
-
-        ``schema`` is that of the training data, for the validation data.
-        """
-        own, schema = schema_of(x), schema or self.schema
-        y = y_of(x, y, schema, whose)
-        if isinstance(x, Table):
-            own.check_outputs(self._outputs())
-        X = self._features(x, schema, f"{whose}X")
-        if schema is None or (schema.target is None and own is not None and own.columns == schema.columns):
-            schema = own
-        return X, y, schema
 
     def _forward(self, X: np.ndarray) -> np.ndarray:
         if not self.built:

@@ -8,9 +8,10 @@ import warnings
 import numpy as np
 
 from minidl.callbacks import Callback, CallbackList, History
-from minidl.evaluation import Rows, evaluate
+from minidl.evaluation import evaluate
 from minidl.interruption import Interruption
 from minidl.progress import Progress
+from minidl.rows import Rows
 
 AROUND = 3e6  # floating-point operations in the time of what surrounds the arithmetic of a step
 RANGE = 2e9  # floating-point operations trained in one call of the engine: a small part of a second
@@ -25,7 +26,7 @@ def train(
     An engine is the faster the more it is given at once. So it is given ranges of many batches, between which there is
     time for the progress and Ctrl-C, and several epochs where nobody looks at the model in between.
     """
-    program, rows = model._program, len(data[0])
+    program, rows = model._program, len(data.X)
     given = [callback for callback in callbacks if isinstance(callback, History)]
     history = model.history = given[-1] if given else History()
     params = {"verbose": verbose, "epochs": epochs, "steps": math.ceil(rows / batch_size)}

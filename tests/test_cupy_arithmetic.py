@@ -23,6 +23,7 @@ from test_engines import (  # noqa: F401
 )
 
 import minidl
+from minidl import contract, losses
 from minidl.bench import operations
 from minidl.engines.cupy_engine import device, infer
 
@@ -77,6 +78,12 @@ def trained(engine, loss="binary_crossentropy", callbacks=(), **options):
     evaluated = model.evaluate(X, y, sample_weight=WEIGHT)
     arrays = [*model.get_weights(), model._program.slots, model.predict(X)]
     return [run.history for run in runs], evaluated, [(array.dtype, array.tobytes()) for array in arrays]
+
+
+
+def test_every_optimizer_and_loss_of_the_contract_is_trained_below():
+    assert {make().code for make in OPTIMIZERS.values()} == set(range(len(contract.OPTIMIZERS)))
+    assert {code for loss in TARGETS for code in losses.get(loss).codes} == set(range(len(contract.LOSSES)))
 
 
 HEADS = [(loss, head) for loss in TARGETS for head in ("linear", "softmax" if "categorical" in loss else "sigmoid")]

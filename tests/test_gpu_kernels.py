@@ -293,6 +293,11 @@ HEADS = [
 METRICS = [c.BINARY_ACCURACY, c.AUC, c.CATEGORICAL_ACCURACY, c.ABSOLUTE_ERROR, c.SQUARED_ERROR]
 
 
+def test_every_name_of_the_contract_is_known_to_the_kernels():
+    assert {name.upper() for name in (*c.ACTIVATIONS, *c.LOSSES, *c.OPTIMIZERS)} <= set(kernels.NAMES)
+    assert {loss for loss, *_ in HEADS} == set(range(len(c.LOSSES)))  # so that all are tested below
+
+
 def head_case(rng, loss, activation, rows, width, indices):
     """What the loss is given, in float32, and targets: rows of all labels, or class indices."""
     z = 2 * normal(rng, rows, width)
@@ -409,7 +414,7 @@ NUMBERS = np.array([0.01, 0.9, 0.8, 0.99, 1e-7, 0.05])
 
 
 @pytest.mark.parametrize("parts", [1, 3])
-@pytest.mark.parametrize("optimizer", range(5))
+@pytest.mark.parametrize("optimizer", range(len(c.OPTIMIZERS)))
 def test_update(device, rng, optimizer, parts):
     size, stride, step = 700, 705, 6
     theta, slots, g = normal(rng, size), np.abs(normal(rng, 2, size)), normal(rng, parts, stride)
