@@ -361,8 +361,8 @@ if "numba" in engines:
 # work is to move. On the right both wait for the memory, and the sigmoid comes near to the ReLU: **what the
 # arithmetic does while the bytes are on their way is free.**
 #
-# So the best activation is one that makes no way of its own at all. In minidl's compiled layers it is applied to the
-# sums while they are still in registers, before they are stored the first time (chapter 05).
+# So the best activation is one that makes no way of its own at all. minidl's compiled layers do that with ReLU: it is
+# applied to the sums while they are still in registers, before they are stored the first time (chapter 05).
 #
 # ## Exercises
 #
