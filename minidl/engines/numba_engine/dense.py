@@ -24,12 +24,12 @@ def dense_alone(x, W, b, out=None):
     out = np.empty((x.shape[0], W.shape[1]), x.dtype) if out is None else out
     n, (i, o) = x.shape[0], W.shape
     low = out.dtype.type(-np.inf)
-    dense_above(n, o, o, i, flat(out), ZERO, b, ZERO, flat(x), ZERO, flat(W), ZERO, low)
+    dense_with_floor(n, o, o, i, flat(out), ZERO, b, ZERO, flat(x), ZERO, flat(W), ZERO, low)
     return out
 
 
 @njit(cache=True, inline="always")
-def dense_above(n, o, units, i, out, start, biases, b, x, x_start, weights, W, floor):
+def dense_with_floor(n, o, units, i, out, start, biases, b, x, x_start, weights, W, floor):
     """max(x W + b, floor) for o of a layer's ``units``: with a floor of 0 the layer and its ReLU.
 
     All are flat, with the place they begin at.

@@ -24,11 +24,15 @@ from minidl.contract import (
     SECOND,
     WHICH,
 )
-from minidl.engines.numba_engine import activations, losses, metrics, threads
+from minidl.engines.numba_engine import threads
+from minidl.engines.numba_engine.activations import forward as forward_activation
 from minidl.engines.numba_engine.activations import linear
 from minidl.engines.numba_engine.cache import njit
-from minidl.engines.numba_engine.dense import dense_above
+from minidl.engines.numba_engine.dense import dense_with_floor
 from minidl.engines.numba_engine.gemm import ZERO
+from minidl.engines.numba_engine.losses import forward as forward_loss
+from minidl.engines.numba_engine.metrics import auc_histograms
+from minidl.engines.numba_engine.metrics import forward as forward_metric
 from minidl.engines.numba_engine.normalization import normalization
 from minidl.engines.numba_engine.plan import fuses as fuses_by_table
 from minidl.engines.numba_engine.plan import inference_places_for, places_for
@@ -39,8 +43,8 @@ from minidl.engines.numba_engine.views import flat, matrix, matrix_at, vector, v
 
 CHUNK = 240  # rows at a time: what a chunk's layers hand on stays in the cache, and its rows are whole tiles
 
-NARROW = 32  # units; a layer of fewer takes as long
-MOST_PLANS = 16  # for so many numbers of rows a program keeps how they go through it
+NARROW = 32  # units; a layer of fewer takes as long as one of so many
+MOST_PLANS = 16  # numbers of rows for which a program keeps how they go through it
 
 # Places in the packet of an inference.
 (
@@ -51,7 +55,6 @@ MOST_PLANS = 16  # for so many numbers of rows a program keeps how they go throu
 # The compiled functions below run at every layer of every model from the same machine code: what differs is in the
 # table. ``work`` holds what each operation puts out, ``places[p]`` is where the output of operation p - 1 begins.
 fuses = njit(cache=True)(fuses_by_table)
-forward_activation, forward_loss, forward_metric = activations.forward, losses.forward, metrics.forward
 
 
 @njit(cache=True, inline="always")
@@ -89,7 +92,7 @@ def dense_forward(table, parameters, x, work, places, p, first, rows, left, righ
     inputs, outputs, start = table[p, INPUTS], table[p, OUTPUTS], places[p + 1] + left
     source, at = (x, first * inputs) if p == 0 else (work, places[p] + first * inputs)
     floor = work.dtype.type(0) if fuses(table, places, p) else work.dtype.type(-np.inf)
-    dense_above(
+    dense_with_floor(
         rows, right - left, outputs, inputs, work, start + first * outputs, parameters, table[p, SECOND] + left, source,
         at, parameters, table[p, FIRST] + left, floor,
     )  # fmt: skip
@@ -123,16 +126,13 @@ def add_up(loss, chosen, y, given, p, sample_weight, rows, row_values, sums):
     place = FIRST_METRIC
     for metric in chosen:
         if metric == AUC:
-            metrics_auc(y, p, matrix(sums, place, 2, AUC_BINS))
+            auc_histograms(y, p, matrix(sums, place, 2, AUC_BINS))
             place += 2 * AUC_BINS
         else:
             forward_metric(metric, y, p, row_values)
             for r in range(rows.size):
                 sums[place] += row_values[r]
             place += 1
-
-
-metrics_auc = metrics.auc_histograms
 
 
 @njit(cache=True, inline="always")

@@ -110,7 +110,7 @@ def dealt(jobs: list, threads: int) -> list[list]:
     return [jobs[len(jobs) * t // threads : len(jobs) * (t + 1) // threads] for t in range(threads)]
 
 
-def plan(program, rows: int, threads: int) -> Plan:
+def plan_for(program, rows: int, threads: int) -> Plan:
     """The plan of this program, which is made anew only where it differs from the last one."""
     key = rows, threads, program.loss_at
     found = program.plans.get("train", (None, None))  # looked at once: another thread may put its own there

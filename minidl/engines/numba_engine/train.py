@@ -6,7 +6,6 @@ A step is a table of jobs, made once: plan.py says which they are.
 import numpy as np
 
 from minidl import aligned
-from minidl import contract as c
 from minidl.aligned import LINE
 from minidl.contract import (
     ACTIVATION,
@@ -34,38 +33,42 @@ from minidl.contract import (
     WEIGHT_DECAY,
     WHICH,
 )
-from minidl.engines.numba_engine import activations, losses, optimizers, plan, threads
+from minidl.engines.numba_engine import threads
+from minidl.engines.numba_engine.activations import backward as backward_activation
+from minidl.engines.numba_engine.atomics import add_atomically
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.dense import dense_backward_b, product, rows_backward_W
 from minidl.engines.numba_engine.gemm import ONE, ZERO, fetch, transpose
 from minidl.engines.numba_engine.infer import add_up, dense_forward, forward, penalty, target
+from minidl.engines.numba_engine.losses import backward as backward_loss
 from minidl.engines.numba_engine.normalization import normalization_backward
-from minidl.engines.numba_engine.plan import MOVE, PASS, UNITS
+from minidl.engines.numba_engine.optimizers import adam, adamw, momentum, nesterov, sgd
+from minidl.engines.numba_engine.plan import MOVE, PASS, UNITS, plan_for
 from minidl.engines.numba_engine.regularization import dropout_backward, l1_backward, l2_backward
 from minidl.engines.numba_engine.subnormals import flush_subnormals, restore_subnormals
 from minidl.engines.numba_engine.team import entry_of, packet_of, share, together
-from minidl.engines.numba_engine.threads import DONE, STEP, add_atomically, take, wait_until_done
+from minidl.engines.numba_engine.threads import DONE, STEP, take, wait_until_done
 from minidl.engines.numba_engine.views import flat, matrix, vector
-
-backward_activation, backward_loss = activations.backward, losses.backward
-sgd, momentum, nesterov, adam, adamw = (
-    optimizers.sgd, optimizers.momentum, optimizers.nesterov, optimizers.adam, optimizers.adamw
-)  # fmt: skip
 
 
 class Trainer:
-    """Trains a program on X (n, i) and y (n, o), or (n, 1) class indices; everything of the program's dtype."""
+    """Trains a program on X (n, i) and y (n, o), or (n, 1) class indices; everything of the program's dtype.
+
+    Its buffers, each made once and, but for ``own``, for a whole batch: ``x`` and ``goal``, the batch's rows next to
+    each other and their targets; ``work``, what each operation puts out; ``slopes``, the gradient by that; ``turned``,
+    each W transposed, through which a gradient goes back; ``row_values``, the loss or a metric of each row; ``zeros``,
+    where a product has no bias; ``own``, for each thread the gradient of the block of W that it is at.
+    """
 
     def __init__(self, program, X, y, sample_weight=None, batch_size=32):
         self.program, self.batch_size = program, min(batch_size, len(X))
         self.X, self.y = X, y
         self.sample_weight = np.empty(0, X.dtype) if sample_weight is None else sample_weight
         rows = self.batch_size
-        handed = program.inputs + 2 * int(program.table[program.table[:, KIND] == DENSE, c.OUTPUTS].sum())
+        handed = program.inputs + 2 * int(program.table[program.table[:, KIND] == DENSE, OUTPUTS].sum())
         self.threads = threads.for_training(program.parameters.size, rows, handed, len(X), X.itemsize)
-        self.plan = plan.plan(program, rows, self.threads)
-        # Nothing is allocated while batches run. All but ``own`` hold the whole batch.
-        widest = int(program.table[:, [c.INPUTS, c.OUTPUTS]].max())
+        self.plan = plan_for(program, rows, self.threads)
+        widest = int(program.table[:, [INPUTS, OUTPUTS]].max())
         own = aligned.whole_lines(self.plan.largest_block + widest, X.dtype)
         inputs, outputs, sizes = rows * program.inputs, rows * program.outputs, self.plan.sizes
         self.x, self.goal, self.row_values, self.zeros, own, self.work, self.slopes, self.turned = aligned.split(
@@ -77,7 +80,6 @@ class Trainer:
         """Train on the rows ``order[start:stop]`` of each order, batch by batch; the sums (contract.py) for each."""
         program, counters = self.program, threads.counters(self.plan.threads)
         sums = np.zeros((len(orders), program.sums_size))
-
         turn_all(program.table, program.parameters, self.turned, self.plan.turned_places)
         arguments = (
             program.table, program.numbers, program.parameters, program.theta, program.slots, program.seed,
@@ -90,7 +92,7 @@ class Trainer:
         try:
             together(run_together, arguments, self.threads)
         finally:  # a thread that left by an exception has left its jobs to the others
-            program.step = max(program.step, int(counters[threads.STEP]))
+            program.step = max(program.step, int(counters[STEP]))
         return sums
 
     def pull(self):
