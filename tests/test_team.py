@@ -201,9 +201,9 @@ def test_training_has_several_threads_where_the_estimate_says_so(monkeypatch):
     assert (chosen(True, 32), chosen(False, 32)) == (2, 1)
     # 256 rows: alone 1.84 ms. Far: 0.92 ms and 1.26 MB, 294 us.
     assert chosen(False, 256) == 2
-    assert chosen(True, 32, 32) == 2
+    assert chosen(True, 32, 64) == 2
     assert chosen(True, 32, parameters=1_000) == 1  # the step is too small
-    assert chosen(True, 8, 8, parameters=10_000) == 1  # the whole training is
+    assert chosen(True, 32, 32) == 1  # the epoch is
     monkeypatch.setattr(threads, "available", lambda: 1)
     assert chosen(True, 256) == 1
 

@@ -20,6 +20,7 @@ from minidl.engines.numba_engine.gemm import DEPTH, ROWS, VECTOR_BYTES, band_of_
 from minidl.engines.numba_engine.team import LINE, entry_of, packet_of, share, together
 
 PAYS = 3e5  # multiply-adds in a training step below which one thread alone is sooner done
+PAYS_TO_ASK = 5e7  # multiply-adds in an epoch below which finding out what is quicker takes longer than it saves
 PAYS_AWAKE = 3e6  # multiply-adds in a call below which one thread alone is as soon done
 PAYS_TO_WAKE = 8e6  # multiply-adds in a call below which waking the other threads takes longer than they save
 SOON = 2e-4  # seconds from one call to the next that follows it
@@ -65,7 +66,7 @@ def for_training(parameters: int, rows: int, handed: int, epoch_rows: int, item:
     That takes four times as long where the processors share no cache, or are busy with something else.
     """
     threads, operations = available(), (3 * rows + UPDATE) * parameters
-    if threads == 1 or operations < PAYS or operations * epoch_rows / rows < PAYS_TO_WAKE:
+    if threads == 1 or operations < PAYS or operations * epoch_rows / rows < PAYS_TO_ASK:
         return 1
     meeting, byte = CLOSE if near() else FAR
     alone, moved = operations * pace(), item * (parameters + rows * handed)
