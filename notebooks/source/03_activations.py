@@ -14,11 +14,11 @@ import math
 import numpy as np
 import pandas as pd
 import sympy as sp
-from IPython.display import Code, display
+from IPython.display import display
 
 import minidl
 from minidl import oracle
-from minidl.bench import ceilings, charts, ladders, operations, pictures, timing
+from minidl.bench import ceilings, charts, ladders, listings, operations, pictures, timing
 from minidl.contract import OPERATIONS
 from minidl.engines import why_not
 from minidl.formulas import FORMULAS, z
@@ -158,11 +158,11 @@ charts.errors(near, error, "The sigmoid of each engine", bound=min(bounds.values
 # %%
 lines = {}
 for name in engines:
-    whole = operations.error(engines[name], "sigmoid")  # from one end of the float32 line to the other
+    whole = operations.error(engines[name], "sigmoid")  # of 4,000 floats, from one end of the line to the other
     assert max(whole, error[name].max()) <= bounds[name]
     numbers = error[name].mean(), 100 * np.mean(error[name] <= 0.5), error[name].max(), whole, bounds[name]
     lines[name] = [f"{number:.3g}" for number in numbers]
-head = ["mean, ulp", "rounded rightly, %", "largest, ulp", "of the whole float32 line, ulp", "bound, ulp"]
+head = ["mean", "rounded rightly, %", "largest, here", "largest, 4,000 of all floats", "bound"]
 pd.DataFrame(lines, index=head).T
 
 # %% [markdown]
@@ -196,9 +196,9 @@ for name in engines:
     assert error[name].max() <= OPERATIONS["tanh"].bound_of(name)
 
 # %% [markdown]
-# Both forms are good for large $z$ and useless for small, where the answer $z$ was there all the time. So a good tanh
-# is two functions, with a border between them: a short odd polynomial near 0, and $1 - 2 / (e^{2z} + 1)$ beyond.
-# `minidl.explain("tanh")` shows it, folded below Numba's version.
+# Both forms are good for a $z$ of some units and useless for a small one, where the answer $z$ was there all the time.
+# So a good tanh is two functions, with a border between them: a short odd polynomial near 0, and $1 - 2 / (e^{2z} + 1)$
+# beyond. `minidl.explain("tanh")` shows it, folded below Numba's version.
 #
 # ## ReLU: nothing is rounded, and yet
 #
@@ -260,9 +260,10 @@ assert enough[0] <= 7 < enough[1]
 # values that are both at hand.
 
 # %%
-of_numba = minidl.explain("sigmoid", measure=False).columns[1]
-(piece,) = (piece for piece in of_numba.pieces if piece.name == "exp_float32")
-Code(piece.text, language="python")
+if "numba" in engines:
+    from minidl.engines.numba_engine.elementary import exp_float32
+
+    display(listings.python(exp_float32, "e^x for a float32, of which a compiler makes vector instructions."))
 
 # %% [markdown]
 # The C library's `exp` is as exact, but it is a call for one number. In a loop over millions that is the difference.
@@ -289,7 +290,7 @@ Code(piece.text, language="python")
 if "numba" in engines:
     ladder = ladders.get("activations")
     rungs = {rung.name: rung for rung in ladder.rungs}
-    display(*(Code(rungs[name].source, language="python") for name in ("NumPy in place", "njit, fused")))
+    display(*(listings.rung(rungs[name]) for name in ("NumPy in place", "njit, fused")))
 
 # %%
 if "numba" in engines:
@@ -314,12 +315,16 @@ if "numba" in engines:
 # whose `exp` works on vectors, may even be faster. *The polynomial* makes the loop a vector's. Only now is it the
 # memory that it waits for, and only now do fewer bytes mean less time.
 #
+# What a second core brings then depends on whether one alone can use up the memory's bandwidth, and on who else is
+# using it.
+#
 # **Find out what a loop waits for, then remove that.** The other things can be removed as well; nobody will notice.
 #
 # ## And in the cache?
 #
 # A layer's activations are seldom 16 million. So the same for every size, as time for each number, beside the time in
-# which the bytes can be moved at the bandwidth of the level that holds them.
+# which the bytes can be moved at the bandwidth of the level that holds them. (Of all samples the least, since a
+# bandwidth is a maximum, too.)
 #
 # > **What would you expect?** In the memory, how many times as long as a ReLU does a sigmoid take? And in the first
 # > cache?
@@ -336,7 +341,7 @@ if "numba" in engines:
         rivals = {name: lambda call=call, a=source, b=target: call(a, b) for name, call in calls.items()}
         timed = timing.compare(rivals, repeat=(5, 100), budget_seconds=0.25).timings
         for name, its in timed.items():
-            each[name].append(its.median / size * 1e9)
+            each[name].append(its.least / size * 1e9)
         each["the bytes"].append(8 / ceiling.bandwidth(ceiling.holding(8 * size), "copy"))
     lines = {name: (sizes, values) for name, values in each.items()}
     display(charts.curves(lines, "An activation, by size", "numbers", "ns a number", logx=True, logy=True))
@@ -353,11 +358,11 @@ if "numba" in engines:
 # %% [markdown]
 # On the left all lines go down: that is the price of the call, shared by more and more numbers. In the middle the
 # numbers lie in a cache, and the arithmetic of the sigmoid shows: it takes many times as long as a ReLU, whose only
-# work is to move. On the right both wait for the memory, and the sigmoid costs hardly more than the ReLU: **what the
+# work is to move. On the right both wait for the memory, and the sigmoid comes near to the ReLU: **what the
 # arithmetic does while the bytes are on their way is free.**
 #
-# So the best activation is one that makes no way of its own at all. In minidl's compiled layers it is applied to the
-# sums while they are still in registers, before they are stored the first time (chapter 05).
+# So the best activation is one that makes no way of its own at all. minidl's compiled layers do that with ReLU: it is
+# applied to the sums while they are still in registers, before they are stored the first time (chapter 05).
 #
 # ## Exercises
 #
