@@ -27,6 +27,7 @@ from minidl.bench import ceilings, charts, listings, operations, timing
 from minidl.contract import OPERATIONS
 from minidl.engines import why_not
 from minidl.engines.numpy_engine import train
+from minidl.formula import resolve
 from minidl.formulas import FORMULAS
 
 engines = {name: minidl.get_engine(name) for name in ("numpy", "numba") if not why_not(name)}
@@ -67,7 +68,7 @@ derived = {
     "dense_backward_x": sp.diff(of_a_row, X[r, q]),
 }
 for name, derivative in derived.items():
-    result = formulas.resolve(derivative)  # the sums over KroneckerDelta are carried out
+    result = resolve(derivative)  # the sums over KroneckerDelta are carried out
     assert result.subs({q: k, j: u}) == FORMULAS[name].expression
     display(sp.Eq(sp.Symbol(name.replace("dense_backward_", "d")), result))
 
