@@ -8,6 +8,7 @@ import pytest
 import sympy as sp
 
 from minidl import oracle
+from minidl.bench import operations
 from minidl.contract import OPERATIONS
 from minidl.formulas import FORMULAS
 
@@ -141,4 +142,5 @@ def test_prints(name):
 def test_every_operation_names_a_formula_and_every_formula_is_used():
     named = {operation.formula for operation in OPERATIONS.values()} - {""}
     assert named <= set(FORMULAS)
-    assert set(FORMULAS) - named == {"velocity", "first_moment", "second_moment"}  # what optimizers remember
+    remembered = {slot for slots in operations.SLOTS.values() for slot in slots}
+    assert set(FORMULAS) - named == remembered == {"velocity", "first_moment", "second_moment"}

@@ -44,11 +44,12 @@ class Engine:
         infer = importlib.import_module(f"{package}.infer")
         self.predict, self.evaluate = infer.predict, infer.evaluate
         self.predict_int8 = importlib.import_module(f"{package}.int8").predict_int8
-        if name == "cupy":  # its arrays are not NumPy's, and it has two versions of a whole model to choose from
-            chosen = importlib.import_module(f"{package}.chosen")
-            self.trainer, self.predict, self.evaluate = chosen.trainer, chosen.predict, chosen.evaluate
+        if importlib.util.find_spec(f"{package}.device"):  # its arrays are not NumPy's
             device = importlib.import_module(f"{package}.device")
             self.to_device, self.to_host, self.synchronize = device.to_device, device.to_host, device.synchronize
+        if name == "cupy":  # it has two versions of a whole model to choose from
+            chosen = importlib.import_module(f"{package}.chosen")
+            self.trainer, self.predict, self.evaluate = chosen.trainer, chosen.predict, chosen.evaluate
 
     if TYPE_CHECKING:
 
