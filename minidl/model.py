@@ -21,6 +21,8 @@ from minidl.program import Program, bind, flatten
 from minidl.progress import resolve
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from minidl.inference.predictor import Predictor
 
 PRECISIONS = ("highest", "high", "medium")
@@ -417,6 +419,12 @@ class Sequential:
         from minidl import summary
 
         summary.show(self)
+
+    def plot(self, path: str | PathLike | None = None) -> Figure:
+        """A figure of the layers, their parameters and multiply-adds; with ``path`` (.png, .svg, .pdf) also written."""
+        from minidl import plots
+
+        return plots.network(self, path)
 
     def _repr_html_(self) -> str:
         from minidl import summary

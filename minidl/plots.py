@@ -1,4 +1,4 @@
-"""Training as a picture, and how minidl's pictures look."""
+"""A training and a network as pictures, and how minidl's pictures look."""
 
 from __future__ import annotations
 
@@ -13,17 +13,22 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, NullFormatter
 from PIL import Image  # which matplotlib brings along
 
-from minidl import files
+from minidl import files, summary
+from minidl.layers import Dense, Dropout, Normalization
 
 if TYPE_CHECKING:
     from minidl.callbacks import History
+    from minidl.layers import Layer
+    from minidl.model import Sequential
 
 STEEP = 100  # where the largest value is that many times the smallest, the axis is logarithmic
 MARKED = 30  # up to so many epochs each has a marker
 FORMATS = (".png", ".svg", ".pdf")
+LONGEST = 24  # letters of a layer's name that its box has room for
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,63 @@ def history(record: History, path: str | Path | None = None) -> Picture:
             axes.set_axis_off()
         write(figure, path)
     return figure
+
+
+def network(model: Sequential, path: str | Path | None = None) -> Picture:
+    """``Sequential.plot``: the layers as boxes, from the input down, and beside each its parameters and its share of
+    the multiply-adds that a row costs.
+
+    RuntimeError where the model has no weights yet; ValueError for a path that ends in no known format, OSError where
+    it cannot be written.
+    """
+    model._require_built()
+    check_path(path)
+    layers = model.layers
+    sizes = [sum(array.size for array in layer.weights) for layer in layers]
+    work = [layer.W.size if isinstance(layer, Dense) else 0 for layer in layers]  # multiply-adds of one row
+    with theme(LIGHT):
+        figure = Picture(figsize=(10, 1.6 + 0.62 * len(layers)), dpi=110, layout="constrained")
+        boxes, left, right = figure.subplots(1, 3, sharey=True, width_ratios=(5, 2.4, 2.4))
+        draw_layers(boxes, layers)
+        shares = [part / max(sum(work), 1) for part in work]
+        percent = [f"{share:.1%}" for share in shares]
+        draw_amounts(left, sizes, [f"{size:,}" for size in sizes], "parameters", f"{sum(sizes):,} in all")
+        draw_amounts(right, shares, percent, "multiply-adds", f"{sum(work):,} for each row")
+        write(figure, path)
+    return figure
+
+
+def draw_layers(axes: Axes, layers: list[Layer]) -> None:
+    """A box for each layer, with its name and settings and what goes in and out of it, and arrows between them."""
+    colours = {Dense: LIGHT.engines["numpy"], Normalization: LIGHT.engines["cupy"], Dropout: LIGHT.engines["numba"]}
+    words = {"va": "center", "parse_math": False}
+    arrow = {"arrowstyle": "-|>", "color": LIGHT.ink, "shrinkA": 0, "shrinkB": 0}
+    axes.text(0.5, -0.72, f"{layers[0].inputs:,} features", ha="center", **words)
+    for place, layer in enumerate(layers):
+        axes.annotate("", (0.5, place - 0.3), (0.5, place - (0.7 if place else 0.58)), arrowprops=arrow)
+        tone = colours.get(type(layer), LIGHT.ink)
+        axes.add_patch(Rectangle((0, place - 0.3), 1, 0.6, facecolor=(tone, 0.13), edgecolor=tone, lw=1.2))
+        name = layer.name if len(layer.name) <= LONGEST else f"{layer.name[: LONGEST - 1]}…"
+        axes.text(0.03, place - 0.11, name, fontweight="bold", **words)
+        axes.text(0.03, place + 0.14, f"{type(layer).__name__}  {summary.settings(layer)}", fontsize=8, **words)
+        axes.text(0.97, place - 0.11, f"{layer.inputs:,} → {layer.outputs:,}", ha="right", **words)
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_ylim(len(layers) - 0.5, -0.95)
+    axes.set_axis_off()
+
+
+def draw_amounts(axes: Axes, amounts: list[float], words: list[str], title: str, total: str) -> None:
+    """A bar for each layer, from 0, with its value behind it."""
+    axes.barh(range(len(amounts)), amounts, height=0.36, color=LIGHT.engines["numpy"])
+    for place, (amount, word) in enumerate(zip(amounts, words, strict=True)):
+        axes.annotate(word, (amount, place), xytext=(5, 0), textcoords="offset points", va="center")
+    axes.set_title(title)
+    axes.set_xlabel(total, loc="left")
+    axes.set_xlim(0, 1.45 * (max(amounts) or 1))  # with room for the words
+    axes.set_xticks([])
+    axes.tick_params(left=False, labelleft=False)
+    axes.spines["bottom"].set_visible(False)
+    axes.grid(visible=False)
 
 
 def check_path(path: str | Path | None) -> None:

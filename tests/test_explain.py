@@ -15,7 +15,7 @@ from rich.console import Console
 
 import minidl
 from minidl import display
-from minidl.bench import operations
+from minidl.bench import ceilings, operations
 from minidl.cli import main
 from minidl.compare import experiment
 from minidl.contract import OPERATIONS
@@ -28,10 +28,22 @@ from minidl.formulas import FORMULAS
 WIDTHS = (40, 80, 120, 200)
 
 
+def round_ceilings():
+    """A machine of two cores whose ceilings are round numbers."""
+    def rates(one):
+        return {cores: dict.fromkeys(ceilings.KINDS, one * times) for cores, times in (("one", 1), ("all", 2))}
+
+    levels = [ceilings.Level(name, size, 1, {}, rates(rate)) for name, size, rate in
+              (("L1", 2**15, 100.0), ("L2", 2**21, 50.0), ("memory", 0, 10.0))]  # fmt: skip
+    peaks = {"float32": {"one": 100.0, "all": 200.0}, "int8": None}
+    return ceilings.Ceilings("a processor", 2, 32, True, "", peaks, levels, 1.0)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def short_times():
-    """Time every thing for a moment only."""
+    """Time every thing for a moment only, and measure no ceiling."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ceilings, "_measured", round_ceilings())
         patch.setattr(experiment, "BUDGETS", dict.fromkeys(experiment.BUDGETS, 0.001))
         yield
 
@@ -224,6 +236,46 @@ def test_without_measuring_nothing_runs(monkeypatch):
     found = minidl.explain("adam", measure=False)
     assert found.rows == {}
     assert "vs NumPy" not in str(found)
+
+
+def test_work_by_hand():
+    assert operations.work("relu") == (0, 4 * 2 * 256 * 784)
+    assert operations.work("dense") == (2 * 256 * 784 * 256, 4 * (256 * 784 + 784 * 256 + 256 + 256 * 256))
+    assert operations.work("dense_backward_W")[0] == operations.work("dense_backward_x")[0] == 2 * 256 * 784 * 256
+    assert operations.work("dense_int8")[1] == 256 * 784 + 784 * 256 + 4 * 256 * 256
+    assert operations.work("dense_backward_b") == (0, 4 * (256 * 256 + 256))
+    assert operations.work("adam") == (0, 4 * 7 * 200_000)  # theta, g, m and v are read, all but g written
+
+
+def test_the_share_of_the_ceiling_by_hand(monkeypatch):
+    relu, dense, whole = (minidl.explain(name, measure=False) for name in ("relu", "dense", "dense_int8"))
+    assert relu.share("numba", 4 * 2 * 256 * 784 / 50e9 * 4) == "25% (L2)"
+    assert dense.share("numba", 2 * 256 * 784 * 256 / 100e9 * 2) == "50% (arithmetic)"
+    assert dense.share("numpy", 2 * 256 * 784 * 256 / 100e9 * 2) == "25% (arithmetic)"  # it takes both cores
+    assert whole.share("numba", 1.0) == dense.share("cupy", 1.0) == dense.share("numba", None) == "-"
+    monkeypatch.setattr(ceilings, "_measured", None)
+    assert relu.share("numba", 1.0) == ""
+
+
+def test_only_a_page_measures_the_ceilings(monkeypatch):
+    monkeypatch.setattr(ceilings, "_measured", None)
+    monkeypatch.setattr(ceilings, "measure_now", lambda seconds, progress: round_ceilings())
+    assert "of the ceiling" not in str(minidl.explain("relu"))
+    minidl.explain("relu", measure=False)._repr_html_()
+    assert ceilings.known() is None
+    found = minidl.explain("relu")
+    assert "of the ceiling" in texts(html_of(found))
+    assert re.search(r"of the ceiling\n(.*\n)+.*numba .*% \(L2\)\n", str(found))
+
+
+def test_what_rounds_has_a_picture_of_its_errors():
+    pictures = {name: html_of(minidl.explain(name)).getElementsByTagName("img") for name in ("sigmoid", "relu", "adam")}
+    assert {name: len(found) for name, found in pictures.items()} == {"sigmoid": 1, "relu": 0, "adam": 0}
+    assert pictures["sigmoid"][0].getAttribute("src").startswith("data:image/png;base64,iVBOR")
+    x, found = operations.errors_on_a_line("tanh", ["numpy", "numba"])
+    for engine, errors in found.items():
+        assert errors.shape == x.shape
+        assert errors.max() == operations.error(get_engine(engine), "tanh")
 
 
 def test_metrics_are_counted_by_hand():

@@ -1,4 +1,4 @@
-"""History.plot: what is drawn, that axes are honest, and that it needs and changes nothing around it."""
+"""History.plot and model.plot: what is drawn, that axes are honest, and that they change nothing around them."""
 
 import io
 import math
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minidl import Dense, History, Sequential
+from minidl import Dense, Dropout, History, Normalization, Sequential
 
 NAN, INF = math.nan, math.inf
 
@@ -128,3 +128,26 @@ def test_settings_stay_and_pyplot_stays_out():
         "h.epoch, h.history = [0], {'loss': [1.0]}; h.plot(); sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_a_network_by_hand(tmp_path):
+    layers = [Normalization((30,)), Dense(10, "relu"), Dropout(0.25), Dense(1, name="$a$ name that is far too long")]
+    path = tmp_path / "model.svg"
+    figure = Sequential(layers).plot(path)
+    boxes, parameters, work = figure.axes
+    told = [text.get_text() for text in boxes.texts]
+    for words in ("30 features", "30 → 10", "Dense  relu", "Dropout  rate 0.25", "10 → 1", "$a$ name that is far to…"):
+        assert words in told
+    # Two statistics for each feature, 30 * 10 + 10, none, 10 + 1; a row costs 30 * 10 and 10 * 1 multiply-adds.
+    assert [bar.get_width() for bar in parameters.patches] == [60, 310, 0, 11]
+    assert [text.get_text() for text in work.texts] == ["0.0%", "96.8%", "0.0%", "3.2%"]
+    assert (parameters.get_xlabel(), work.get_xlabel()) == ("381 in all", "310 for each row")
+    assert path.read_bytes().startswith(b"<?xml")
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_network_that_cannot_be_drawn(tmp_path):
+    with pytest.raises(RuntimeError, match="the model has no weights yet"):
+        Sequential([Dense(1)]).plot()
+    with pytest.raises(ValueError, match=r"ends in \.png"):
+        Sequential([Dense(1, input_shape=(2,))]).plot(tmp_path / "model.gif")

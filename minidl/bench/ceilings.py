@@ -153,6 +153,11 @@ def measure(
     return _measured
 
 
+def known() -> Ceilings | None:
+    """What has been measured in this process."""
+    return _measured
+
+
 def measure_now(seconds: float, progress: Callable[[str], None]) -> Ceilings:
     from minidl.bench import kernels
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
 from minidl import oracle
 from minidl.contract import AUC_BINS, OPERATIONS, OPTIMIZERS
-from minidl.engines import Engine
+from minidl.engines import Engine, get_engine
 from minidl.formulas import FORMULAS
 
 POINTS = 4000  # of the float32 line, in a quick look at an elementwise function
 IN_PLACE = (*OPTIMIZERS, "l1_backward", "l2_backward", "auc_histograms")
+PRODUCTS = ("dense", "dense_backward_x", "dense_backward_W", "dense_int8")
 LETTERS = {"learning_rate": "eta", "momentum": "mu", "weight_decay": "lambda"}  # for an optimizer's numbers in formulas
 SLOTS = {  # the formulas of what each optimizer remembers
     name: [slot for slot, of in FORMULAS.items() if (of.symbol, of.expression) in FORMULAS[name].where]
@@ -76,6 +79,33 @@ def error(engine: Engine, name: str, dtype: str = "float32", arguments: tuple | 
         return max(float(np.abs(a - b.astype(np.float64)).max()) for a, b in zip(found, expected, strict=True))
     scale = magnitude(name, arguments) if operation.measure == "product" else None
     return max(oracle.relative_error(a, np.atleast_1d(b), scale) for a, b in zip(found, expected, strict=True))
+
+
+def on_a_line(name: str) -> bool:
+    """Whether ``sample`` is the float line, entry by entry, so that the error can be drawn over the argument."""
+    operation = OPERATIONS[name]
+    return operation.module == "activations" and operation.measure == "ulp" and name != "softmax"
+
+
+def errors_on_a_line(name: str, engines: list[str]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The entries of the sample, where it is ``on_a_line``, and each engine's errors there, in ulp."""
+    (z,) = sample(name)
+    (expected,) = ORACLES[name](name, (z,))
+    found = {engine: call(get_engine(engine), name, (z,))[0] for engine in engines}
+    return z.ravel(), {engine: oracle.ulp_error(array, expected).ravel() for engine, array in found.items()}
+
+
+@cache
+def work(name: str) -> tuple[int, int]:
+    """Operations and bytes of a call on the large sample: what a matrix product multiplies and adds, and every array
+    read once, written once. Other operations are counted as 0: what limits them is the bytes."""
+    arguments = sample(name, large=True)
+    given = [argument for argument in arguments if isinstance(argument, np.ndarray)]
+    found = call(get_engine("numpy"), name, arguments)
+    moved = sum(array.nbytes for array in (*given, *found))
+    if name not in PRODUCTS:
+        return 0, moved
+    return 2 * math.isqrt(given[0].size * given[1].size * found[0].size), moved  # each of n, i, o is in two of three
 
 
 def float_line(dtype: str, points: int) -> np.ndarray:

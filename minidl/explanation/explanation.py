@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import sympy as sp
 
 from minidl import display
-from minidl.bench import machine
+from minidl.bench import ceilings, machine, operations
 from minidl.compare.report import BUSY, digits, duration, error_of, error_text
 from minidl.contract import OPERATIONS, Operation
 from minidl.engines import why_not
@@ -61,7 +61,8 @@ class Column:
         return list(dict.fromkeys(piece.name for piece in self.pieces[1:] if "def " in piece.text))
 
 
-HEAD = ("error", "bound", "unit", "time", "vs NumPy")  # of Explanation.rows
+HEAD = ("error", "bound", "unit", "time", "vs NumPy", "of the ceiling")  # of Explanation.rows
+CEILING_SECONDS = 1.0  # of measuring the ceilings, where nobody has
 
 
 @dataclass(frozen=True, repr=False)
@@ -140,7 +141,7 @@ class Explanation(display.Shown):
 
     @property
     def rows(self) -> dict[str, list[str]]:
-        """For each engine that was measured: error, bound, unit, time and speedup, in words."""
+        """For each engine that was measured: error, bound, unit, time, speedup and share of the ceiling, in words."""
         found = {}
         for column in self.columns:
             entry = column.measured
@@ -152,8 +153,25 @@ class Explanation(display.Shown):
                     entry["unit"],
                     duration(entry["seconds"]),
                     "-" if speedup is None else f"{digits(speedup)}×",
+                    self.share(column.engine, entry["seconds"]),
                 ]
         return found
+
+    def share(self, engine: str, seconds: float | None) -> str:
+        """The least time that this machine's ceilings allow over the time that was measured, and what limits it.
+
+        "" where the ceilings have not been measured in this process.
+        """
+        limits, name = ceilings.known(), self.operation.name
+        if limits is None:
+            return ""
+        dtype = "int8" if name == "dense_int8" else "float32"
+        if seconds is None or engine == "cupy" or limits.peaks.get(dtype) is None:
+            return "-"
+        cores = "all" if engine == "numpy" and name in operations.PRODUCTS else "one"  # BLAS takes all there are
+        found = limits.limits(*operations.work(name), dtype, cores)
+        limit, least = max(found.items(), key=lambda each: each[1])
+        return f"{least / seconds:.0%} ({limit})"
 
     @property
     def note(self) -> str:
@@ -162,7 +180,12 @@ class Explanation(display.Shown):
         kind = "arrays" if self.chapter == "int8" else "float32 arrays"
         timed = f"; time of a call on {kind} of {', '.join(dict.fromkeys(sizes.split(', ')))}" if sizes else ""
         busy = " The machine was busy, so the times are uncertain." if self.busy else ""
-        return f"Error: the largest of a sample, against 40 digits{timed}.{busy}"
+        ceiling = (
+            " Of the ceiling: the least time in which one core of this machine (for NumPy's matrix products all cores) "
+            "can do the arithmetic, or move each array once, over the time measured; behind it what limits."
+        )
+        known = ceiling if sizes and ceilings.known() else ""
+        return f"Error: the largest of a sample, against 40 digits{timed}.{known}{busy}"
 
     @property
     def related(self) -> list[str]:
@@ -181,6 +204,8 @@ class Explanation(display.Shown):
     def _html(self) -> str:
         from minidl.explanation.page import body
 
+        if any(column.measured for column in self.columns) and not why_not("numba"):
+            ceilings.measure(CEILING_SECONDS)
         return body(self)
 
     def page(self) -> str:

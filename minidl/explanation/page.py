@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from html import escape
 from itertools import groupby
 
 from minidl import display
+from minidl.bench import operations
 from minidl.compare import mathml
 from minidl.explanation.explanation import HEAD, Column, Explanation
 from minidl.explanation.highlight import ENGINES, as_html
@@ -19,6 +21,7 @@ def body(explanation: Explanation) -> str:
         f"<p>{escape(explanation.meaning)}</p>",
         formulas(explanation),
         measured(explanation),
+        errors(explanation),
         *(f'<p class="warn">{escape(problem)}</p>' for problem in explanation.problems),
         f'<div class="columns">{"".join(map(section, explanation.columns))}</div>',
         facts(explanation),
@@ -44,7 +47,27 @@ def measured(explanation: Explanation) -> str:
             name = f'<b style="color:{ENGINES[column.engine]}">{column.engine}</b>'
             rows.append([name, f'<b class="warn">{error}</b>' if column.beyond else error, *others])
     note = f'<p class="soft">{escape(explanation.note)}</p>'
-    return display.table(["", *HEAD], rows) + note if rows else ""
+    if not any(row[-1] for row in rows):  # no ceiling is known
+        rows = [row[:-1] for row in rows]
+    return display.table(["", *HEAD][: len(rows[0])], rows) + note if rows else ""
+
+
+def errors(explanation: Explanation) -> str:
+    """A picture of the error over the argument, of an elementwise function that is not exact."""
+    able = [column.engine for column in explanation.columns if column.measured]
+    name = explanation.operation.name if able else ""
+    if not able or not operations.on_a_line(name) or not explanation.operation.bound:
+        return ""
+    from minidl.bench import charts
+    from minidl.plots import png
+
+    figure = charts.errors(*operations.errors_on_a_line(name, able), f"{name}: its error over x, float32", bins=1000)
+    (axes,) = figure.axes
+    axes.set_xscale("symlog", linthresh=0.01)
+    axes.set(xlim=(-1000, 1000), xlabel="x (linear to ±0.01, then logarithmic)")
+    data = base64.b64encode(png(figure)).decode()
+    look = 'alt="the largest error in ulp over x" style="max-width: 40rem; width: 100%; margin: 8px 0"'
+    return f'<img {look} src="data:image/png;base64,{data}"/>'
 
 
 def section(column: Column) -> str:

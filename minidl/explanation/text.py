@@ -93,11 +93,13 @@ def measured(explanation: Explanation) -> Iterator[object]:
     """Error and time of each engine that can run here."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.add_column("engine")
-    for head in HEAD:
+    rows = explanation.rows
+    heads = HEAD if all(row[-1] for row in rows.values()) else HEAD[:-1]  # no ceiling is known
+    for head in heads:
         table.add_column(head, justify="right")
     for column in explanation.columns:
         if column.measured:
-            error, *others = explanation.rows[column.engine]
+            error, *others = rows[column.engine][: len(heads)]
             table.add_row(engine_name(column), Text(error, "red" if column.beyond else ""), *others)
     yield table
     yield Text(explanation.note, "dim")
