@@ -168,7 +168,8 @@ class Explanation(display.Shown):
         dtype = "int8" if name == "dense_int8" else "float32"
         if seconds is None or engine == "cupy" or limits.peaks.get(dtype) is None:
             return "-"
-        cores = "all" if engine == "numpy" and name in operations.PRODUCTS else "one"  # BLAS takes all there are
+        several = name in operations.PRODUCTS and (engine, name) != ("numba", "dense_int8")
+        cores = "all" if several else "one"  # BLAS takes all there are, and so do Numba's large products
         found = limits.limits(*operations.work(name), dtype, cores)
         limit, least = max(found.items(), key=lambda each: each[1])
         return f"{least / seconds:.0%} ({limit})"
@@ -181,7 +182,7 @@ class Explanation(display.Shown):
         timed = f"; time of a call on {kind} of {', '.join(dict.fromkeys(sizes.split(', ')))}" if sizes else ""
         busy = " The machine was busy, so the times are uncertain." if self.busy else ""
         ceiling = (
-            " Of the ceiling: the least time in which one core of this machine (for NumPy's matrix products all cores) "
+            " Of the ceiling: the least time in which one core of this machine (for matrix products all cores) "
             "can do the arithmetic, or move each array once, over the time measured; behind it what limits."
         )
         known = ceiling if sizes and ceilings.known() else ""
