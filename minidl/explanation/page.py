@@ -58,12 +58,15 @@ def errors(explanation: Explanation) -> str:
     name = explanation.operation.name if able else ""
     if not able or not operations.on_a_line(name) or not explanation.operation.bound:
         return ""
+    from matplotlib.ticker import FuncFormatter
+
     from minidl.bench import charts
     from minidl.plots import png
 
     figure = charts.errors(*operations.errors_on_a_line(name, able), f"{name}: its error over x, float32", bins=1000)
     (axes,) = figure.axes
     axes.set_xscale("symlog", linthresh=0.01)
+    axes.xaxis.set_major_formatter(FuncFormatter(charts.short))
     axes.set(xlim=(-1000, 1000), xlabel="x (linear to ±0.01, then logarithmic)")
     data = base64.b64encode(png(figure)).decode()
     look = 'alt="the largest error in ulp over x" style="max-width: 40rem; width: 100%; margin: 8px 0"'
