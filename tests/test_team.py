@@ -188,21 +188,21 @@ def test_threads_are_asked_how_near_they_are_once_a_second(monkeypatch):
 
 
 def test_training_has_several_threads_where_the_estimate_says_so(monkeypatch):
-    """784-256-128-1 in float32, a multiply-add taking 10 ps: one thread needs 3 rows + 20 multiply-adds a parameter."""
+    """784-256-128-1 in float32, a multiply-add taking 10 ps: 3 products a row and 20 multiply-adds a parameter."""
     monkeypatch.setattr(threads, "available", lambda: 2)
     monkeypatch.setattr(threads, "_pace", [1e-11])
-    numbers = {"parameters": 233_985, "handed": 784 + 2 * 385, "item": 4}
+    numbers = {"parameters": 233_985, "products": 237_568, "handed": 784 + 2 * 385, "item": 4}
 
     def chosen(near, rows, epoch_rows=8192, **changed):
         monkeypatch.setattr(threads, "_near", (near, math.inf))
         return threads.for_training(**(numbers | changed), rows=rows, epoch_rows=epoch_rows)
 
-    # 32 rows: alone 271 us. Near: 136 + 0.2 + 0.57 MB at 17 GB/s = 170 us. Far, at 4.3 GB/s: 136 + 1.2 + 132 = 269 us.
+    # 32 rows: alone 275 us. Near: 137 + 0.2 + 0.57 MB at 17 GB/s = 171 us. Far, at 4.3 GB/s: 137 + 1.2 + 132 = 270 us.
     assert (chosen(True, 32), chosen(False, 32)) == (2, 1)
-    # 256 rows: alone 1.84 ms. Far: 0.92 ms and 1.26 MB, 294 us.
+    # 256 rows: alone 1.87 ms. Far: 0.94 ms and 1.26 MB, 294 us.
     assert chosen(False, 256) == 2
     assert chosen(True, 32, 64) == 2
-    assert chosen(True, 32, parameters=1_000) == 1  # the step is too small
+    assert chosen(True, 32, products=1_000, parameters=1_000) == 1  # the step is too small
     assert chosen(True, 32, 32) == 1  # the epoch is
     monkeypatch.setattr(threads, "available", lambda: 1)
     assert chosen(True, 256) == 1

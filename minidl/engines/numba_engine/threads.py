@@ -56,16 +56,17 @@ def follows(plan) -> bool:
     return time.perf_counter() - plan.over < SOON
 
 
-def for_training(parameters: int, rows: int, handed: int, epoch_rows: int, item: int) -> int:
+def for_training(parameters: int, products: int, rows: int, handed: int, epoch_rows: int, item: int) -> int:
     """How many threads are worth it for training steps of so many rows.
 
-    parameters: of the network; handed: numbers of a row that one part of a step leaves to the next (its inputs,
+    parameters: of the network; products: multiply-adds of a row going forward, layers of few units counted for the
+    time they take; handed: numbers of a row that one part of a step leaves to the next (its inputs,
     activations and gradients); item: bytes of a number.
 
     At each step the threads hand each other the weights that they have moved and the rows that they have passed on.
     That takes four times as long where the processors share no cache, or are busy with something else.
     """
-    threads, operations = available(), (3 * rows + UPDATE) * parameters
+    threads, operations = available(), 3 * rows * products + UPDATE * parameters
     if threads == 1 or operations < PAYS or operations * epoch_rows / rows < PAYS_TO_ASK:
         return 1
     meeting, byte = CLOSE if near() else FAR
