@@ -115,6 +115,11 @@ class Operation:
     bound: float
     bounds: tuple[tuple[str, float], ...] = ()
 
+    @property
+    def arguments(self) -> list[str]:
+        """The names of the arguments, in their order."""
+        return [argument.partition("=")[0] for argument in self.signature.strip("()").split(", ")]
+
     def bound_of(self, engine: str) -> float:
         """The error that this engine states for the operation."""
         return dict(self.bounds).get(engine, self.bound)

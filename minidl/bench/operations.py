@@ -63,11 +63,6 @@ def call(engine: Engine, name: str, arguments: tuple) -> list[np.ndarray]:
     return [arrays[0], *arrays[2:]]  # theta and the slots; the gradient is only read
 
 
-def arguments_of(name: str) -> list[str]:
-    """The names of the operation's arguments."""
-    return [argument.partition("=")[0] for argument in OPERATIONS[name].signature.strip("()").split(", ")]
-
-
 def error(engine: Engine, name: str, dtype: str = "float32", arguments: tuple | None = None) -> float:
     """The largest error against the oracle, in the operation's own measure (contract.py)."""
     arguments = sample(name, dtype) if arguments is None else arguments
@@ -174,7 +169,7 @@ def normalization_sample(name, rng, n, i, o, K, dtype):
 
 
 def optimizer_sample(name, rng, n, i, o, K, dtype):
-    names, theta, g, m = arguments_of(name), *(rng.normal(size=K) for _ in range(3))
+    names, theta, g, m = OPERATIONS[name].arguments, *(rng.normal(size=K) for _ in range(3))
     values = {"theta": theta, "g": g, "m": m, "v": rng.uniform(0.1, 1, K), "t": 3, "learning_rate": 0.125}
     values |= {"momentum": 0.875, "beta_1": 0.875, "beta_2": 0.9990234375, "epsilon": 2.0**-20}
     values |= {"weight_decay": 0.0078125}
@@ -256,7 +251,7 @@ def normalization_oracle(name, arguments):
 
 
 def optimizer_oracle(name, arguments):
-    letters = [LETTERS.get(argument, argument) for argument in arguments_of(name)]
+    letters = [LETTERS.get(argument, argument) for argument in OPERATIONS[name].arguments]
     values = dict(zip(letters, arguments, strict=True))
     return [FORMULAS[formula].evaluate(**values) for formula in (name, *SLOTS[name])]
 

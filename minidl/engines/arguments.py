@@ -28,8 +28,7 @@ def checked(function: Callable[..., Any], operation: Operation) -> Callable[...,
 
     An activation that treats each number for itself takes arrays of any shape, as long as they have the same.
     """
-    names = [part.split("=")[0].strip() for part in operation.signature.strip("()").split(",")]
-    expected = expected_of(operation, names)
+    names, expected = operation.arguments, expected_of(operation)
     numbers: dict[object, object] = {dim: dim for argument in expected for dim in argument.dims if isinstance(dim, int)}
     any_shape = operation.module == "activations" and not operation.name.startswith("softmax")
 
@@ -78,8 +77,9 @@ def with_gaps(operation: Operation, argument: Argument) -> str:
     return f"{operation.name} takes arrays without gaps, but {name} is a view; pass np.ascontiguousarray({name})"
 
 
-def expected_of(operation: Operation, names: Sequence[str]) -> list[Argument]:
+def expected_of(operation: Operation) -> list[Argument]:
     """The array arguments that the contract's line of shapes tells of, ``out`` with the shape of the result."""
+    names = operation.arguments
     before, _, result = operation.shapes.replace(", each (", " (").partition(" -> ")
     found = []
     for group, dims, dtype in re.findall(r"(\w+(?:, \w+)*) \(([^()]*)\)(?: (\w+))?", before):
