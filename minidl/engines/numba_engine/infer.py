@@ -38,7 +38,7 @@ from minidl.engines.numba_engine.plan import fuses as fuses_by_table
 from minidl.engines.numba_engine.plan import inference_places_for, places_for
 from minidl.engines.numba_engine.regularization import dropout, l1, l2
 from minidl.engines.numba_engine.team import entry_of, packet_of, share, together
-from minidl.engines.numba_engine.threads import take
+from minidl.engines.numba_engine.threads import shares_of, take
 from minidl.engines.numba_engine.views import flat, matrix, matrix_at, vector, vector_at
 
 CHUNK = 240  # rows at a time: what a chunk's layers hand on stays in the cache, and its rows are whole tiles
@@ -204,8 +204,13 @@ def parts_of(rows: int, threads: int) -> tuple[int, np.ndarray]:
     parts = -(-rows // (CHUNK * threads)) * threads
     whole = 4 if rows >= 32 * parts else 1  # rows of a tile; few rows are dealt out evenly
     chunk = -(-rows // (parts * whole)) * whole
-    chunks = -(-rows // chunk)
-    return chunk, np.array([chunks * t // threads for t in range(threads + 1)])
+    return chunk, shares_of(-(-rows // chunk), threads)
+
+
+def products_of(program) -> int:
+    """Multiply-adds of one row going forward, layers of few units counted for the time they take."""
+    inputs, units = program.table[program.table[:, KIND] == DENSE][:, [INPUTS, OUTPUTS]].T
+    return int(inputs @ np.maximum(units, NARROW))
 
 
 class Inference:
@@ -218,8 +223,7 @@ class Inference:
     """
 
     def __init__(self, program, rows: int, most: int):
-        inputs, units = program.table[program.table[:, KIND] == DENSE][:, [INPUTS, OUTPUTS]].T
-        operations, item = rows * int(inputs @ np.maximum(units, NARROW)), program.parameters.itemsize
+        operations, item = rows * products_of(program), program.parameters.itemsize
         self.program, self.over = program, 0.0
         self.threads = min(threads.for_call(operations), rows, most)
         self.chunk, self.shares = parts_of(rows, self.threads)

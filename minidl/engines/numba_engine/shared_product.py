@@ -32,7 +32,7 @@ def multiply_shared(A, transposed, B, D, out=None):
     size, least = (o, panel) if by_columns else (m, 4)
     high = -(-size // (PARTS * team * least)) * least
     parts = -(-size // high)
-    shares = np.array([[parts * thread // team for thread in range(team + 1)]])
+    shares = threads.shares_of(parts, team)[None]
     a_row, a_column = (1, m) if transposed else (d, 1)
     arguments = (
         threads.counters(team), shares, high, by_columns, m, o, d, out.reshape(-1), D, A.reshape(-1), a_row, a_column,

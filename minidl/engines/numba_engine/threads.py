@@ -8,6 +8,7 @@ keeps waiting takes none, and the others go on without it.
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 
@@ -33,7 +34,6 @@ PROMPT, PATIENCE = 1000, 30_000  # looks for an answer: at first without a pause
 DONE, STEP, SHARES = 0, LINE, 2 * LINE  # places of counters; from SHARES on one for the share of each thread
 
 _near = False, 0.0  # what was found out, and until when it holds
-_pace: list[float] = []  # seconds of a multiply-add, once that was measured
 
 
 def available() -> int:
@@ -75,18 +75,16 @@ def for_training(parameters: int, products: int, rows: int, handed: int, epoch_r
     return threads if several < GAIN * alone else 1
 
 
+@functools.cache
 def pace() -> float:
     """Seconds of a multiply-add on one core, in a tile of a matrix product whose factors lie in the first cache."""
-    if not _pace:
-        columns = 2 * VECTOR_BYTES // 4
-        C, A, B = (np.zeros(size, np.float32) for size in (ROWS * columns, ROWS * DEPTH, DEPTH * columns))
-        best, times = math.inf, 20
-        for _ in range(5):
-            begin = time.perf_counter()
-            multiply_tile(C, A, B, columns, times)
-            best = min(best, time.perf_counter() - begin)
-        _pace.append(best / (times * C.size * DEPTH))
-    return _pace[0]
+    columns, times, best = 2 * VECTOR_BYTES // 4, 20, math.inf
+    C, A, B = (np.zeros(size, np.float32) for size in (ROWS * columns, ROWS * DEPTH, DEPTH * columns))
+    for _ in range(5):
+        begin = time.perf_counter()
+        multiply_tile(C, A, B, columns, times)
+        best = min(best, time.perf_counter() - begin)
+    return best / (times * C.size * DEPTH)
 
 
 @njit(cache=True)
@@ -110,6 +108,11 @@ def near() -> bool:
                 best = min(best, time.perf_counter() - begin)
         _near = best < CALLS * NEAR + WAKING, time.monotonic() + 1
     return _near[0]
+
+
+def shares_of(jobs: int, threads: int) -> np.ndarray:
+    """Where each thread's share of so many jobs begins, as many for each, and where the last one ends."""
+    return np.array([jobs * thread // threads for thread in range(threads + 1)])
 
 
 def counters(threads: int) -> np.ndarray:

@@ -39,7 +39,7 @@ from minidl.engines.numba_engine.atomics import add_atomically
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.dense import dense_backward_b, product, rows_backward_W
 from minidl.engines.numba_engine.gemm import ONE, ZERO, fetch, transpose
-from minidl.engines.numba_engine.infer import NARROW, add_up, dense_forward, forward, penalty, target
+from minidl.engines.numba_engine.infer import add_up, dense_forward, forward, penalty, products_of, target
 from minidl.engines.numba_engine.losses import backward as backward_loss
 from minidl.engines.numba_engine.normalization import normalization_backward
 from minidl.engines.numba_engine.optimizers import adam, adamw, momentum, nesterov, sgd
@@ -65,9 +65,10 @@ class Trainer:
         self.X, self.y = X, y
         self.sample_weight = np.empty(0, X.dtype) if sample_weight is None else sample_weight
         rows = self.batch_size
-        inputs, units = program.table[program.table[:, KIND] == DENSE][:, [INPUTS, OUTPUTS]].T
-        products, handed = int(inputs @ np.maximum(units, NARROW)), program.inputs + 2 * int(units.sum())
-        self.threads = threads.for_training(program.parameters.size, products, rows, handed, len(X), X.itemsize)
+        handed = program.inputs + 2 * int(program.table[program.table[:, KIND] == DENSE, OUTPUTS].sum())
+        self.threads = threads.for_training(
+            program.parameters.size, products_of(program), rows, handed, len(X), X.itemsize
+        )
         self.plan = plan_for(program, rows, self.threads)
         widest = int(program.table[:, [INPUTS, OUTPUTS]].max())
         own = aligned.whole_lines(self.plan.largest_block + widest, X.dtype)
