@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from minidl.bench import timing
 from perf import rivals
-from perf.contest import REPEAT, SAMPLE_NS
+from perf.contest import REPEAT, SAMPLE_NS, agree
 from perf.worker import Worker
 
 RIVALS = ("gpu_minidl", "gpu_pytorch", "gpu_jax")
@@ -64,10 +64,11 @@ def checked(what: str, case, file: str, setting: dict, others: dict[str, Worker]
     stack.callback(worker.close)
     worker.set_up(what, case)
     result = worker.first_call()[1]
-    for name, other in list(others.items())[:1]:
-        first = other.first_call()[1]
-        if what == "trainer":  # later losses drift: steps magnify the last bit
-            timing.close(1e-3)({name: first[:1], setting["way"]: result[:1]})
+    if others:
+        name, other = next(iter(others.items()))
+        results = {name: other.first_call()[1], setting["way"]: result}
+        if what == "trainer" or case.precision == "highest":
+            agree(what, results)
         else:
-            timing.close(1e-4 if case.precision == "highest" else 1e-2)({name: first, setting["way"]: result})
+            timing.close(1e-2)(results)
     return worker

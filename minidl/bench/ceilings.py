@@ -27,6 +27,24 @@ ONE, ALL = "one", "all"  # cores
 RUN_SECONDS = {ONE: 0.001, ALL: 0.008}  # of one run at least; threads need some time to begin together
 
 
+class Timed:
+    """Work that was timed, for a roofline: its operations, the bytes it has to move at least, and its seconds."""
+
+    operations: float
+    bytes: float
+    seconds: float
+
+    @property
+    def intensity(self) -> float:
+        """Operations for each byte that has to be moved at least."""
+        return self.operations / self.bytes
+
+    @property
+    def gflops(self) -> float:
+        """1e9 operations a second."""
+        return self.operations / self.seconds / 1e9
+
+
 @dataclass(frozen=True)
 class Level:
     """A cache or the memory, and its bandwidths in GB/s (1e9 bytes): of "one" core and of "all", by kind.

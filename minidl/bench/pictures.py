@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from minidl.bench import charts
-from minidl.bench.ceilings import ALL, KINDS, ONE, Ceilings
+from minidl.bench.ceilings import ALL, KINDS, ONE, Ceilings, Timed
 from minidl.bench.ladders.ladder import Climb, Step, of_rows, percent
 from minidl.plots import LIGHT, Picture, theme
 
@@ -20,26 +20,13 @@ APART = 0.04  # of an axis: labels that are nearer to each other would be laid o
 
 
 @dataclass(frozen=True)
-class Point:
-    """Work that was timed, for a roofline: its operations, the bytes it has to move at least, and its seconds.
-
-    The name begins with an engine's, which gives the point its colour.
-    """
+class Point(Timed):
+    """Work on a roofline. The name begins with an engine's, which gives the point its colour."""
 
     name: str
     operations: float
     bytes: float
     seconds: float
-
-    @property
-    def intensity(self) -> float:
-        """Operations for each byte."""
-        return self.operations / self.bytes
-
-    @property
-    def gflops(self) -> float:
-        """1e9 operations a second."""
-        return self.operations / self.seconds / 1e9
 
 
 def of_ceilings(ceilings: Ceilings) -> Picture:

@@ -15,13 +15,13 @@ import numpy as np
 
 from minidl import checks
 from minidl.data import Table
+from minidl.engines import get_engine
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Predict = Callable[[np.ndarray], np.ndarray]  # rows (n, features) to probabilities (n, 1)
 WIDE = 2  # standard errors to each side, which is about 95%
-TINY = 1e-7  # probabilities are kept this far from 0 and 1, as by the losses
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,14 @@ def run(train: Callable[[Table, int], Predict], table: Table, splits: int = 50, 
     splits = checks.whole_number(splits, "splits", 2)
     if table.y is None or table.schema.target.task != "binary":
         raise ValueError("trials judge by accuracy between two classes, so the table's target must be binary")
-    found = []
+    found, loss = [], get_engine("numpy").binary_crossentropy
     for split in range(splits):
         rows, judges = table.split(held_out, split)
         began = time.perf_counter()
         model = train(rows, split)
         seconds = time.perf_counter() - began
-        p, y = np.asarray(model(judges.X), np.float64), judges.y.astype(np.float64)
-        right, p = (p > 0.5) == y, np.clip(p, TINY, 1 - TINY)
-        found.append((right.mean(), -(y * np.log(p) + (1 - y) * np.log1p(-p)).mean(), seconds))
+        p, y = np.ascontiguousarray(model(judges.X), np.float64), judges.y.astype(np.float64)
+        found.append((((p > 0.5) == y).mean(), loss(y, p).mean(), seconds))
     return Trials(*np.array(found).T, len(judges) / len(rows))
 
 

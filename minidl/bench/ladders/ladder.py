@@ -15,7 +15,7 @@ import numpy as np
 from minidl import display
 from minidl.bench import ceilings as ceilings_
 from minidl.bench import timing
-from minidl.bench.ceilings import ONE, Ceilings
+from minidl.bench.ceilings import ONE, Ceilings, Timed
 
 BUDGET_SECONDS = 10.0
 PAYS = 1.1  # times faster at least: which rung ran before it, and where its arrays lie, can make a few percent
@@ -90,7 +90,7 @@ class Ladder:
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(Timed):
     """A rung as it was measured: the median and quartiles in seconds, and the rate in the ladder's unit.
 
     ``share`` is of the ceiling for as many cores; ``over_before`` and ``over_first`` are ratios of rates, with 95%
@@ -114,16 +114,6 @@ class Step:
     over_before: timing.Ratio | None
     over_first: timing.Ratio | None
     remark: str
-
-    @property
-    def intensity(self) -> float:
-        """Operations for each byte that has to be moved at least."""
-        return self.operations / self.bytes
-
-    @property
-    def gflops(self) -> float:
-        """1e9 operations a second."""
-        return self.operations / self.seconds / 1e9
 
 
 @dataclass(frozen=True, repr=False)
