@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
+from minidl.bench.charts import look
 from minidl.plots import LIGHT, png, theme
 from perf.contest import duration
-
-COLOURS = {"minidl": LIGHT.engines["numba"], "PyTorch": "#7b3fb5", "JAX": LIGHT.engines["cupy"]}
 
 
 def draw(content: dict) -> bytes:
@@ -19,7 +18,7 @@ def draw(content: dict) -> bytes:
             entries = sorted(case["entries"].items(), key=lambda pair: -pair[1]["seconds"])
             labels = [way for way, _ in entries]
             times = [entry["seconds"] * 1e6 for _, entry in entries]
-            bars = axes.barh(labels, times, color=[COLOURS[way.partition(",")[0]] for way in labels])
+            bars = axes.barh(labels, times, color=[look(way)[0] for way in labels])
             axes.bar_label(bars, [duration(entry["seconds"]).strip() for _, entry in entries], padding=3)
             axes.set_xscale("log")
             axes.margins(x=0.12)

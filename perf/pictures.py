@@ -6,15 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from minidl.bench.charts import look
 from minidl.plots import LIGHT, png, theme
 from perf import results_file, rivals
 
-# A colour and a marker for each, so that they are told apart without colours too.
-LOOKS = dict(zip(rivals.MODULES, (
-    (LIGHT.engines["numba"], "o"), (LIGHT.engines["numpy"], "s"), ("#7f8896", "v"), ("#c2185b", "D"), ("#7b3fb5", "d"),
-    (LIGHT.engines["cupy"], "^"), ("#b58900", "P"), ("#00838f", "X"), ("#5d4037", "<"), ("#5d4037", ">"),
-    (LIGHT.engines["numba"], "h"),
-), strict=True))  # fmt: skip
 UNITS = {"training": "an epoch", "inference": "a call", "int8": "a call in int8"}
 
 
@@ -42,10 +37,10 @@ def ratios(results: dict, title: str, measured: str) -> bytes:
             if not here:
                 continue
             low, value, high = ([ratio[key] for ratio in here.values()] for key in ("low", "value", "high"))
-            colour, marker = LOOKS[rival]
+            colour, marker, _, _ = look(rival)
             axes.hlines(list(here), low, high, color=colour)
             axes.plot(value, list(here), marker, color=colour, ms=7, label=rivals.LABELS[rival])
-        axes.axvline(1, color=LOOKS["minidl"][0], lw=2, label="minidl")
+        axes.axvline(1, color=look("minidl")[0], lw=2, label="minidl")
         axes.set_xscale("log")
         low, high = axes.get_xlim()
         axes.set_xlim(min(low, 0.7), max(high, 2))
@@ -67,13 +62,14 @@ def batch_sizes(results: dict) -> bytes:
     with theme(LIGHT):
         figure = Figure(figsize=(11, 4.4), dpi=130, layout="constrained")
         latency, throughput = figure.subplots(1, 2)
-        for rival, (colour, marker) in LOOKS.items():
+        for rival in rivals.MODULES:
+            colour, marker, _, _ = look(rival)
             rows = [(size, entries[rival]["seconds"]) for size, entries in found if rival in entries]
             if rows:
-                look = {"color": colour, "marker": marker, "label": rivals.LABELS[rival], "ms": 5,
-                        "lw": 2.2 if rival == "minidl" else 1.1}  # fmt: skip
-                latency.plot([size for size, _ in rows], [seconds * 1e6 for _, seconds in rows], **look)
-                throughput.plot([size for size, _ in rows], [size / seconds for size, seconds in rows], **look)
+                style = {"color": colour, "marker": marker, "label": rivals.LABELS[rival], "ms": 5,
+                         "lw": 2.2 if rival == "minidl" else 1.1}  # fmt: skip
+                latency.plot([size for size, _ in rows], [seconds * 1e6 for _, seconds in rows], **style)
+                throughput.plot([size for size, _ in rows], [size / seconds for size, seconds in rows], **style)
         label(latency, "Latency of 784-256-128-1", "microseconds a call")
         label(throughput, "Throughput", "rows a second")
         throughput.legend(loc="center left", bbox_to_anchor=(1, 0.5))

@@ -20,12 +20,17 @@ LOOKS = {
     "numba": (LIGHT.engines["numba"], "o", "-", "//"),
     "minidl": (LIGHT.engines["numba"], "o", "-", "//"),
     "cupy": (LIGHT.engines["cupy"], "^", "-", "xx"),
+    "scipy": ("#7f8896", "d", "--", ""),
     "pytorch": ("#c2185b", "D", "--", ".."),
+    "pytorch-compiled": ("#c2185b", "p", ":", "**"),
     "jax": ("#7b3fb5", "P", "--", "++"),
     "keras": ("#b58900", "X", "--", "oo"),
     "scikit-learn": ("#00838f", "v", "--", "||"),
     "onnxruntime": ("#5d4037", "<", "--", "--"),
+    "onnxruntime-float32": ("#5d4037", ">", ":", ""),
+    "minidl-float32": (LIGHT.engines["numba"], "h", "--", ""),
 }
+LOOKS["sklearn"] = LOOKS["scikit-learn"]
 OTHERS = (("#5a6472", "d", "-", ""), ("#8e5bb5", "v", "--", "\\\\"), ("#b8860b", "P", "-.", ".."),
           ("#00838f", "X", ":", "++"), ("#c2185b", "<", "-", "||"), ("#2a9d5c", ">", "--", "oo"))  # fmt: skip
 AGAIN = ("-", "--", ":", "-.")  # lines of one engine's curves, one after the other
