@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class Engine:
         infer = importlib.import_module(f"{package}.infer")
         self.predict, self.evaluate = infer.predict, infer.evaluate
         self.predict_int8 = importlib.import_module(f"{package}.int8").predict_int8
-        if importlib.util.find_spec(f"{package}.device"):  # its arrays are not NumPy's
+        if Path(infer.__file__).with_name("device.py").exists():  # its arrays are not NumPy's
             device = importlib.import_module(f"{package}.device")
             self.to_device, self.to_host, self.synchronize = device.to_device, device.to_host, device.synchronize
         if name == "cupy":  # it has two versions of a whole model to choose from
