@@ -19,6 +19,7 @@ from PIL import Image  # which matplotlib brings along
 
 from minidl import files, summary
 from minidl.layers import Dense, Dropout, Normalization
+from minidl.looks import ENGINES, ON_DARK
 
 if TYPE_CHECKING:
     from minidl.callbacks import History
@@ -41,8 +42,8 @@ class Style:
     engines: dict[str, str]
 
 
-LIGHT = Style("#ffffff", "#1c2430", "#dde2e9", {"numpy": "#2f7fc1", "numba": "#d9541e", "cupy": "#2a9d5c"})
-DARK = Style("#171c24", "#e6eaf0", "#38414e", {"numpy": "#6cb4ee", "numba": "#ff9a62", "cupy": "#5fd093"})
+LIGHT = Style("#ffffff", "#1c2430", "#dde2e9", ENGINES)
+DARK = Style("#171c24", "#e6eaf0", "#38414e", ON_DARK)
 
 
 def theme(style: Style):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from minidl import display
 from minidl.layers import Dense, Dropout, Layer, Normalization
+from minidl.words import in_bytes
 
 if TYPE_CHECKING:
     from minidl.model import Sequential
@@ -66,14 +67,6 @@ def remarks(model: Sequential) -> list[str]:
         metrics = f", metrics {', '.join(watched)}" if watched else ""
         found.append(f"loss {model._loss.name}, optimizer {model.optimizer!r}{metrics}")
     return found
-
-
-def in_bytes(size: int) -> str:
-    """A size in the unit that suits it: 1 kB is 1,000 bytes."""
-    for unit, least in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= least:
-            return f"{size / least:.3g} {unit}"
-    return f"{size} bytes"
 
 
 # --- as text, in colours, as HTML -------------------------------------------------------------------------------

@@ -15,9 +15,9 @@ import minidl
 from minidl import prune
 from minidl.bench import timing
 from minidl.data import train_test_split
+from minidl.words import duration
 from perf import pictures, results_file
 from perf.ceilings import warn_if_busy
-from perf.contest import duration
 
 ROWS = (1, 64, 1_024, 8_192)  # in a call that is timed
 EPOCHS, TUNING = 10, 5  # of training, and again of what was pruned
@@ -53,7 +53,7 @@ def main(seeds: int, seconds: float) -> None:
         times = timing.compare(calls, repeat=(10, 300), budget_seconds=seconds).timings
         for name, taken in times.items():
             found[name]["rows"][str(rows)] = taken.median
-        words = ", ".join(f"{name} {duration(taken.median).strip()}" for name, taken in times.items())
+        words = ", ".join(f"{name} {duration(taken.median)}" for name, taken in times.items())
         print(f"{rows:,} row{'s' * (rows > 1)}: {words}", flush=True)
     results_file.write("accuracy", {"machine": results_file.facts_with_rivals(), "ways": found})
     print(f"written to {results_file.picture('accuracy', pictures.accuracy(results_file.read('accuracy')))}")

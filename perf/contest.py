@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 
 from minidl.bench import timing
+from minidl.words import duration
 from perf import rivals
 from perf.worker import Worker
 
@@ -122,10 +123,4 @@ def show(entries: dict[str, dict], unit: str) -> None:
     for name, entry in entries.items():
         ratio = entry["ratio"]
         times = "" if name == "minidl" else f"minidl {ratio['value']:.2f}x ({ratio['low']:.2f} to {ratio['high']:.2f})"
-        print(f"  {rivals.LABELS[name]:17} {duration(entry['seconds'])} {unit}   {times:32} {entry['setting']}")
-
-
-def duration(seconds: float) -> str:
-    """A time with three digits and its unit, eleven characters wide."""
-    scale, unit = next((s, u) for s, u in ((1, "s"), (1e3, "ms"), (1e6, "us")) if seconds * s >= 1 or u == "us")
-    return f"{seconds * scale:8.3g} {unit:2}"
+        print(f"  {rivals.LABELS[name]:17} {duration(entry['seconds']):>9} {unit}   {times:32} {entry['setting']}")

@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from minidl import files
+from minidl.words import duration
 from perf import gpu_cases, gpu_ceilings, gpu_checks, gpu_choice, gpu_contest, gpu_picture, gpu_profile, results_file
-from perf.contest import duration
 from perf.rivals import gpu_minidl
 
 MINUTES = 6.5  # after which nothing new is begun
@@ -86,7 +86,7 @@ def cases_of(device: str, seconds: float, deadline: float, bandwidth: float) -> 
             calls = case.steps if trains else 1
             ended = gpu_contest.contest(what, case, device, seconds, deadline, say, calls)
             for way, entry in sorted(ended["entries"].items(), key=lambda pair: pair[1]["seconds"]):
-                print(f"  {way:28} {duration(entry['seconds'])}   {entry['ratio']['value']:.2f}x")
+                print(f"  {way:28} {duration(entry['seconds']):>9}   {entry['ratio']['value']:.2f}x")
             judged = gpu_cases.judged(case, goal, trains, ended["entries"], bandwidth)
             for wish, outcome in judged.items():
                 outcome["met"] = outcome["met"] if device == "gpu" else None

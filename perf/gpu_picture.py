@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from minidl.bench.charts import look
+from minidl.looks import look
 from minidl.plots import LIGHT, png, theme
-from perf.contest import duration
+from minidl.words import duration
 
 
 def draw(content: dict) -> bytes:
@@ -19,7 +19,7 @@ def draw(content: dict) -> bytes:
             labels = [way for way, _ in entries]
             times = [entry["seconds"] * 1e6 for _, entry in entries]
             bars = axes.barh(labels, times, color=[look(way)[0] for way in labels])
-            axes.bar_label(bars, [duration(entry["seconds"]).strip() for _, entry in entries], padding=3)
+            axes.bar_label(bars, [duration(entry["seconds"]) for _, entry in entries], padding=3)
             axes.set_xscale("log")
             axes.margins(x=0.12)
             axes.set_title(f"{name}, matrix products {case['precision']}")

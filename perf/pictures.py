@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from minidl.bench.charts import look
+from minidl.looks import look
 from minidl.plots import LIGHT, png, theme
 from perf import results_file, rivals
 

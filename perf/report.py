@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 from minidl.contract import OPERATIONS
+from minidl.words import duration
 from perf import cases, results_file, rivals
-from perf.contest import duration, fastest_rival
+from perf.contest import fastest_rival
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -43,7 +44,7 @@ def against_rivals(results: dict, what: str, meaning: dict[str, str]) -> str:
     for name, entries in found.items():
         fastest = fastest_rival(entries)
         cells = [factor(entries[rival]["ratio"], rival == fastest) if rival in entries else "" for rival in columns]
-        lines.append(f"| {' | '.join([meaning[name], duration(entries['minidl']['seconds']).strip(), *cells])} |")
+        lines.append(f"| {' | '.join([meaning[name], duration(entries['minidl']['seconds']), *cells])} |")
     rule = "The rivals' columns say how many times as long they take; the fastest rival's is bold."
     return "\n".join(lines) + f"\n\n{rule} {origin(results['machine'])}"
 
@@ -62,7 +63,7 @@ def accuracy_table(results: dict) -> str:
     ]
     for name, way in results["ways"].items():
         right, equal = (sum(seed[what] for seed in way["seeds"]) / len(way["seeds"]) for what in ("accuracy", "equal"))
-        times = " | ".join(duration(way["rows"][rows]).strip() for rows in ("1", "1024"))
+        times = " | ".join(duration(way["rows"][rows]) for rows in ("1", "1024"))
         lines.append(f"| {name} | {right:.1%} | {equal:.1%} | {way['bytes'] / 1e3:,.0f} kB | {times} |")
     count = len(next(iter(results["ways"].values()))["seeds"])
     what = f"Means of {count} trainings on 4,000 real digits, odd against even, judged by 1,000 others."
@@ -104,7 +105,7 @@ def gpu_table(results: list[dict]) -> str:
                         key=lambda way, entries=entries: entries[way]["seconds"], default=None)  # fmt: skip
             cells = [
                 f"{content['gpu']}, {name}: {case['network']}, products {case['precision']}",
-                f"{duration(entries[case['fastest']]['seconds']).strip()} ({case['fastest'].partition(', ')[2]})",
+                f"{duration(entries[case['fastest']]['seconds'])} ({case['fastest'].partition(', ')[2]})",
                 factor(entries["PyTorch, eager"]["ratio"], False) if "PyTorch, eager" in entries else "",
                 f"{factor(entries[rival]['ratio'], True)} ({rival})" if rival else "",
                 f"{goals.count(True)} of {len(goals)}",

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from minidl.bench import timing
+from minidl.words import duration
 from perf import cases, options, results_file, rivals, training
 from perf.ceilings import warn_if_busy
-from perf.contest import contest, duration, fastest_rival
+from perf.contest import contest, fastest_rival
 
 FLOPS = 1e9  # about so many in an epoch
 USUAL = ["numpy", "pytorch", "jax", "onnxruntime"]  # the others are never the fastest, or take long to set up
@@ -79,4 +80,4 @@ def judged(entries: dict[str, dict]) -> tuple[str, bool]:
     ratio, seconds = entries[rival]["ratio"], entries["minidl"]["seconds"]
     slower = ratio["high"] < 1
     words = f"{ratio['value']:.2f}x {rival} ({ratio['low']:.2f} to {ratio['high']:.2f}), {entries[rival]['setting']}"
-    return f"{duration(seconds).strip()}, {words}{'   SLOWER' * slower}", slower
+    return f"{duration(seconds)}, {words}{'   SLOWER' * slower}", slower

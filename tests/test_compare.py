@@ -11,7 +11,7 @@ import pytest
 
 from minidl.bench import timing
 from minidl.cli import main
-from minidl.compare import experiment, mathml, report
+from minidl.compare import experiment, mathml
 from minidl.contract import OPERATIONS
 from minidl.engines import ENGINES, why_not
 from minidl.formulas import FORMULAS
@@ -311,14 +311,6 @@ def test_an_equal_form_is_shown_where_it_is_another(default):
     cards = {name: page.split(f'id="{name}"')[1].split("</section>")[0] for name in ("tanh", "sigmoid", "softmax")}
     assert [name for name, card in cards.items() if "in the equal form" in card] == ["sigmoid", "softmax"]
     assert [name for name, card in cards.items() if "largest logit of the row" in card] == ["softmax"]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(None, "-"), (12.3456, "12.3 s"), (0.00999, "9.99 ms"), (123.4e-6, "123 µs"), (5e-9, "5.00 ns")],
-)
-def test_duration(seconds, text):
-    assert report.duration(seconds) == text
 
 
 # --- the command ----------------------------------------------------------------------------------------------------

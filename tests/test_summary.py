@@ -39,13 +39,6 @@ def test_remarks_by_hand(model):
     ]
 
 
-@pytest.mark.parametrize(
-    ("size", "words"), [(0, "0 bytes"), (999, "999 bytes"), (1000, "1 kB"), (25076, "25.1 kB"), (3.2e9, "3.2 GB")]
-)
-def test_bytes_in_words(size, words):
-    assert summary.in_bytes(size) == words
-
-
 def test_a_terminal_gets_a_table(model, monkeypatch, capsys):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     model.summary()

@@ -12,36 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from minidl.bench.timing import Comparison
+from minidl.looks import look
 from minidl.plots import LIGHT, Picture, theme
+from minidl.words import duration, unit_of
 
-# Colour, marker, line and hatch by name; others get theirs by turns.
-LOOKS = {
-    "numpy": (LIGHT.engines["numpy"], "s", "-", ""),
-    "numba": (LIGHT.engines["numba"], "o", "-", "//"),
-    "minidl": (LIGHT.engines["numba"], "o", "-", "//"),
-    "cupy": (LIGHT.engines["cupy"], "^", "-", "xx"),
-    "scipy": ("#7f8896", "d", "--", ""),
-    "pytorch": ("#c2185b", "D", "--", ".."),
-    "pytorch-compiled": ("#c2185b", "p", ":", "**"),
-    "jax": ("#7b3fb5", "P", "--", "++"),
-    "keras": ("#b58900", "X", "--", "oo"),
-    "scikit-learn": ("#00838f", "v", "--", "||"),
-    "onnxruntime": ("#5d4037", "<", "--", "--"),
-    "onnxruntime-float32": ("#5d4037", ">", ":", ""),
-    "minidl-float32": (LIGHT.engines["numba"], "h", "--", ""),
-}
-LOOKS["sklearn"] = LOOKS["scikit-learn"]
-OTHERS = (("#5a6472", "d", "-", ""), ("#8e5bb5", "v", "--", "\\\\"), ("#b8860b", "P", "-.", ".."),
-          ("#00838f", "X", ":", "++"), ("#c2185b", "<", "-", "||"), ("#2a9d5c", ">", "--", "oo"))  # fmt: skip
 AGAIN = ("-", "--", ":", "-.")  # lines of one engine's curves, one after the other
 LARGE = 20  # ulp: errors up to here are seen on a linear axis
-UNITS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
-
-
-def look(name: str, place: int = 0) -> tuple[str, str, str, str]:
-    """Colour, marker, line and hatch of what is called so, or begins with an engine's or a rival's name."""
-    word = name.lower().replace("minidl ", "").split()[0].strip(",:")
-    return LOOKS.get(word) or OTHERS[place % len(OTHERS)]
 
 
 def times(
@@ -70,12 +46,12 @@ def draw_times(axes: Axes, found: Comparison | Mapping[str, float], title: str, 
         axes.barh(place, value / worth, height=0.62, color=colour, hatch=hatch, edgecolor="white", lw=0)
         if name in timings:
             axes.hlines(place, timings[name].low / worth, timings[name].high / worth, color=LIGHT.ink, lw=1.5)
-        words = f"{readable(value)}" + ("" if place == 0 else f"   {times_as_fast(first / value)}")
+        words = f"{duration(value)}" + ("" if place == 0 else f"   {times_as_fast(first / value)}")
         right = timings[name].high if name in timings else value
         axes.annotate(words, (max(right, value) / worth, place), xytext=(6, 0), textcoords="offset points",
                       va="center", bbox={"fc": LIGHT.paper, "ec": "none", "pad": 1})  # fmt: skip
     if floor is not None:
-        axes.axvline(floor / worth, color=LIGHT.ink, lw=1.5, ls="--", label=f"{floor_name}: {readable(floor)}")
+        axes.axvline(floor / worth, color=LIGHT.ink, lw=1.5, ls="--", label=f"{floor_name}: {duration(floor)}")
         axes.legend(loc="lower right")
     axes.set_yticks(range(len(seconds)), list(seconds))
     axes.set_ylim(len(seconds) - 0.4, -0.6)
@@ -218,18 +194,6 @@ def errors(x: np.ndarray, found: Mapping[str, np.ndarray], title: str, *, bound:
         axes.set_ylabel("largest error in ulp" + ("\n(linear to 1, then logarithmic)" if large else ""))
         axes.legend()
     return figure
-
-
-def unit_of(seconds: float) -> tuple[str, float]:
-    """The unit in which so many seconds are read best, and how many seconds it is."""
-    return next(((unit, worth) for unit, worth in UNITS if seconds >= worth), UNITS[-1])
-
-
-def readable(seconds: float) -> str:
-    """A time in the unit it is read best in, to three digits."""
-    unit, worth = unit_of(seconds)
-    value = seconds / worth
-    return f"{value:.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
 
 
 def times_as_fast(ratio: float) -> str:

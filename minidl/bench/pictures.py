@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from minidl.bench import charts
 from minidl.bench.ceilings import ALL, KINDS, ONE, Ceilings, Timed
-from minidl.bench.ladders.ladder import Climb, Step, of_rows, percent
+from minidl.bench.ladders.ladder import Climb, Step, of_rows
+from minidl.looks import look
 from minidl.plots import LIGHT, Picture, theme
+from minidl.words import percent
 
 LEVEL_COLOURS = ("#2f7fc1", "#2a9d5c", "#b8860b", "#8e5bb5", "#5a6472")  # from the first cache on
 PAYS, PAYS_NOT, ASIDE = LIGHT.engines["numba"], "#edb9a3", LIGHT.engines["numpy"]
@@ -56,7 +57,7 @@ def of_points(points: Sequence[Point], ceilings: Ceilings) -> Picture:
     """Whatever was timed, on the roofline."""
     with theme(LIGHT):
         figure = Picture(figsize=(10, 5.6), dpi=110, layout="constrained")
-        roofline(figure.add_subplot(), ceilings, points, lambda point: charts.look(point.name)[0])
+        roofline(figure.add_subplot(), ceilings, points, lambda point: look(point.name)[0])
     return figure
 
 

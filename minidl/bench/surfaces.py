@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from matplotlib.axes import Axes
 
-from minidl.bench.charts import AGAIN, look
+from minidl.bench.charts import AGAIN
+from minidl.looks import look
 from minidl.plots import LIGHT, Picture, theme
 
 LEVELS = 12  # contour lines, each at the same multiple of the one below it

@@ -16,6 +16,7 @@ import numpy as np
 from minidl import checks
 from minidl.data import Table
 from minidl.engines import get_engine
+from minidl.words import duration
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +93,7 @@ def table_of(found: Mapping[str, Trials]) -> pd.DataFrame:
     for name, trials in found.items():
         line = {"accuracy": f"{100 * trials.accuracy.mean():.1f} ± {100 * trials.accuracy.std(ddof=1):.1f} %"}
         line["loss"] = f"{trials.loss.mean():.3f} ± {trials.loss.std(ddof=1):.3f}"
-        line["training"] = f"{1e3 * np.median(trials.seconds):.3g} ms"
+        line["training"] = duration(float(np.median(trials.seconds)))
         apart = difference(trials, first)
         same = trials is first
         line["against the first"] = "" if same else f"{100 * apart.value:+.1f} ± {100 * apart.margin:.1f}"

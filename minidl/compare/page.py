@@ -7,8 +7,6 @@ from html import escape
 
 from minidl.compare import mathml, picture
 from minidl.compare.report import (
-    digits,
-    duration,
     engine_rows,
     error_of,
     error_text,
@@ -20,6 +18,7 @@ from minidl.compare.report import (
 from minidl.contract import OPERATIONS
 from minidl.formulas import FORMULAS, Formula, largest
 from minidl.plots import DARK, LIGHT
+from minidl.words import digits, duration
 
 PANEL_TITLES = {
     "loss": "The training loss of each engine: the curves lie on each other",

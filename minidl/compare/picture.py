@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from minidl.compare import MODEL_TIMES
-from minidl.compare import report as words
+from minidl.compare import report as said
+from minidl.looks import look
 from minidl.plots import LIGHT, Style, png, theme
+from minidl.words import digits, duration
 
-MARKERS = {"numpy": "o", "numba": "D", "cupy": "s"}
 LOSSES = {
     "binary": "binary cross-entropy (nats)",
     "multiclass": "categorical cross-entropy (nats)",
@@ -57,7 +58,7 @@ def loss(axes: Axes, report: dict, style: Style) -> None:
     for name, entry in report["engines"].items():
         curve = entry["history"].get("loss", [])
         if curve:
-            marker = MARKERS[name] if len(curve) <= 30 else None
+            marker = look(name)[1] if len(curve) <= 30 else None
             axes.plot(range(1, len(curve) + 1), curve, lw=widths[name], marker=marker, **looks(name, style))
     axes.set_title("Training loss")
     if report["loss_curves_differ_by"] is not None:
@@ -86,7 +87,7 @@ def speedups(axes: Axes, report: dict, style: Style) -> None:
         value, (low, high) = entry["speedup_vs_numpy"], entry["speedup_interval"]
         axes.barh(place, value, height=0.45, color=style.engines[name])
         axes.plot((low, high), (place, place), "|-", color=style.ink, lw=1.5)
-        text = f"{words.digits(value)}×   {words.duration(entry['seconds'])}"
+        text = f"{digits(value)}×   {duration(entry['seconds'])}"
         axes.annotate(text, (max(value, high), place), xytext=(6, 0), textcoords="offset points", va="center")
     axes.axvline(1, color=style.engines["numpy"], lw=2, label="NumPy")
     axes.set_yticks(range(len(labels)), labels)
@@ -108,7 +109,7 @@ def operations(axes: Axes, report: dict, style: Style) -> None:
         return nothing(axes)
     for engine, values in found.items():
         axes.hlines(range(len(names)), 1, values, color=style.engines[engine], lw=2, alpha=0.35)
-        axes.plot(values, range(len(names)), MARKERS[engine], **looks(engine, style))
+        axes.plot(values, range(len(names)), look(engine)[1], **looks(engine, style))
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, 0.5), max(high, 2))
@@ -127,9 +128,9 @@ def errors(axes: Axes, report: dict, style: Style) -> None:
     if not names:
         return nothing(axes)
     beyond = False
-    for engine in words.measured(report):
+    for engine in said.measured(report):
         shares = [share(report["formulas"][name][engine]) for name in names]
-        axes.plot(shares, range(len(names)), MARKERS[engine], **looks(engine, style))
+        axes.plot(shares, range(len(names)), look(engine)[1], **looks(engine, style))
         beyond = beyond or max(shares) > 1
     axes.axvline(1, color=style.ink, lw=1.5, ls="--", label="bound")
     axes.set_xlim(-0.02, WORST * 1.02 if beyond else 1.05)
@@ -151,7 +152,7 @@ PANELS: dict[str, Callable[[Axes, dict, Style], None]] = {
 
 def rivals(report: dict) -> list[str]:
     """The engines that were measured, without the yardstick."""
-    return [name for name in words.measured(report) if name != "numpy"]
+    return [name for name in said.measured(report) if name != "numpy"]
 
 
 def looks(engine: str, style: Style) -> dict[str, Any]:
@@ -162,7 +163,7 @@ def looks(engine: str, style: Style) -> dict[str, Any]:
 
 def share(entry: dict) -> float:
     """The error as a share of its bound, at most ``WORST``."""
-    error, bound = words.error_of(entry), entry["bound"]
+    error, bound = said.error_of(entry), entry["bound"]
     if error == 0:
         return 0
     return min(error / bound, WORST) if error is not None and bound else WORST

@@ -17,27 +17,13 @@ from rich.table import Table
 
 from minidl import files
 from minidl.compare import MODEL_TIMES
+from minidl.words import digits, duration
 
 BUSY = 0.5  # of the cores at work before this began: times are uncertain
 UNSTEADY = 0.5  # of the median between the quartiles: likewise
 
 
 # --- words ----------------------------------------------------------------------------------------------------------
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds with three digits and the unit that suits them; "-" for None."""
-    if seconds is None:
-        return "-"
-    for unit, size in (("s", 1), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
-            return f"{digits(seconds / size)} {unit}"
-    return f"{digits(seconds / 1e-9)} ns"
-
-
-def digits(value: float) -> str:
-    """A number >= 0 with three digits, without an exponent."""
-    return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
 
 
 def error_text(error: float | None) -> str:

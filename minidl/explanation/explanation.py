@@ -9,12 +9,13 @@ import sympy as sp
 
 from minidl import display
 from minidl.bench import ceilings, machine, operations
-from minidl.compare.report import BUSY, digits, duration, error_of, error_text
+from minidl.compare.report import BUSY, error_of, error_text
 from minidl.contract import OPERATIONS, Operation
 from minidl.engines import why_not
 from minidl.explanation import source
 from minidl.explanation.contents import backward_of, meaning_of, name_of, operation_of
 from minidl.formulas import FORMULAS, Formula
+from minidl.words import digits, duration
 
 UNITS = {
     "ulp": "in units in the last place of the result",

@@ -12,18 +12,18 @@ from pygments.token import Comment, Keyword, Name, Number, Operator, String
 from rich.style import Style as RichStyle
 from rich.text import Text
 
-ENGINES = {"numpy": "#2f7fc1", "numba": "#d9541e", "cupy": "#2a9d5c"}
+from minidl.looks import ENGINES, GREY
 
 
 class Readable(Style):
     """Few colours, none of them light or dark."""
 
     styles: ClassVar = {
-        Comment: "italic #808285",
+        Comment: f"italic {GREY}",
         Keyword: "#b655b0",
         Operator.Word: "#b655b0",
-        Name.Function: "bold #2f7fc1",
-        Name.Decorator: "#808285",
+        Name.Function: f"bold {ENGINES['numpy']}",
+        Name.Decorator: GREY,
         Name.Builtin: "#1f8a8a",
         Number: "#c2621b",
         String: "#38904a",

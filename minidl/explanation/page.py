@@ -10,8 +10,9 @@ from minidl import display
 from minidl.bench import operations
 from minidl.compare import mathml
 from minidl.explanation.explanation import HEAD, Column, Explanation
-from minidl.explanation.highlight import ENGINES, as_html
+from minidl.explanation.highlight import as_html
 from minidl.explanation.text import excerpt, text_of
+from minidl.looks import ENGINES
 
 
 def body(explanation: Explanation) -> str:

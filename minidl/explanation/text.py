@@ -12,7 +12,8 @@ from rich.text import Text
 
 from minidl.explanation import pretty
 from minidl.explanation.explanation import HEAD, Column, Explanation
-from minidl.explanation.highlight import ENGINES, as_text
+from minidl.explanation.highlight import as_text
+from minidl.looks import ENGINES
 
 BORDER = 4  # a panel's frame and padding, both sides
 LEAST = 78  # a panel in which lines are folded is at least so wide, if another stands beside it

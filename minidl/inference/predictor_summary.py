@@ -15,7 +15,7 @@ from minidl import display
 from minidl.bench import timing
 from minidl.engines import why_not
 from minidl.inference.int8 import Int8Layer
-from minidl.summary import in_bytes
+from minidl.words import duration, in_bytes
 
 if TYPE_CHECKING:
     from minidl.bench.ceilings import Ceilings
@@ -52,9 +52,9 @@ class Summary(display.Shown):
         yield LAYERS, [[name, f"{operations:,}", f"{size:,}"] for name, operations, size in self.layers]
         rows = []
         for number, allowed, taken in self.times:
-            share = ["?", f"{1e6 * taken:.3g} us", "?"]
+            share = ["?", duration(taken), "?"]
             if allowed is not None:
-                share = [f"{1e6 * allowed:.3g} us", share[1], f"{allowed / taken:.0%}"]
+                share = [duration(allowed), share[1], f"{allowed / taken:.0%}"]
             rows.append([f"{number:,}", *share])
         yield TIMES, rows
 

@@ -16,6 +16,7 @@ import minidl
 from minidl import data
 from minidl.bench import charts, timing
 from minidl.engines import why_not
+from minidl.words import duration
 
 # %% [markdown]
 # ## The data
@@ -161,7 +162,7 @@ predictor = again.predictor()
 one_row = X_test[:1]
 once = timing.compare({"predict": lambda: again.predict(one_row), "predictor": lambda: predictor(one_row)})
 for name, timed in once.timings.items():
-    print(f"{name}: {charts.readable(timed.median)} for one tumour")
+    print(f"{name}: {duration(timed.median)} for one tumour")
 
 # %% [markdown]
 # ## The map

@@ -21,6 +21,7 @@ import pandas as pd
 
 from minidl.bench import ceilings, charts, operations, timing
 from minidl.plots import LIGHT, Picture, theme
+from minidl.words import duration
 
 # %% [markdown]
 # ## The formula and its versions
@@ -52,7 +53,7 @@ said = {}
 start = time.perf_counter()
 relu()
 said["1: the first call"] = time.perf_counter() - start
-print(charts.readable(said["1: the first call"]))
+print(duration(said["1: the first call"]))
 
 # %% [markdown]
 # That was the first call in this process, and it has done what only a first call does: found out the types, loaded
@@ -110,10 +111,10 @@ def around_each(clock, calls=2000):
 numba.relu(few, few_y)
 by_time, by_counter = around_each(time.time), around_each(time.perf_counter_ns) / 1e9
 many = timing.compare({"relu": lambda: numba.relu(few, few_y)}, budget_seconds=0.2).timings["relu"]
-print(f"time.time() around each call: {charts.readable(np.median(by_time))}, {len(set(by_time))} different results")
-print(f"perf_counter_ns() around each call: {charts.readable(np.median(by_counter))}")
-print(f"perf_counter_ns() around {many.loops} calls at a time: {charts.readable(many.median)} each")
-print(f"time.time() cannot tell apart what is nearer than {charts.readable(np.spacing(time.time()))}")
+print(f"time.time() around each call: {duration(np.median(by_time))}, {len(set(by_time))} different results")
+print(f"perf_counter_ns() around each call: {duration(np.median(by_counter))}")
+print(f"perf_counter_ns() around {many.loops} calls at a time: {duration(many.median)} each")
+print(f"time.time() cannot tell apart what is nearer than {duration(np.spacing(time.time()))}")
 
 # %% [markdown]
 # `time.time()` counts seconds since 1970 in a float64, and so far from zero its neighbours are a quarter of a
@@ -221,7 +222,7 @@ ordered = (time.perf_counter() - start) / orders
 for future in futures:
     future.result()  # on a GPU: synchronize
 done = (time.perf_counter() - start) / orders
-print(f"{orders} calls, each ordered in {charts.readable(ordered)} and done in {charts.readable(done)}")
+print(f"{orders} calls, each ordered in {duration(ordered)} and done in {duration(done)}")
 assert ordered < done / 2
 
 # %% [markdown]
@@ -275,7 +276,7 @@ charts.times(found, "ReLU of 100,000 numbers", floor=floor, floor_name=f"{limit.
 # %%
 right = found.timings["numba engine"]
 speed = found.speedups["numba engine"]
-print(f"{charts.readable(right.median)}, quartiles {charts.readable(right.low)} and {charts.readable(right.high)}")
+print(f"{duration(right.median)}, quartiles {duration(right.low)} and {duration(right.high)}")
 print(f"{speed.value:.2f} times as fast as NumPy, 95% between {speed.low:.2f} and {speed.high:.2f}")
 assert right.median > floor / 1.5
 assert said["1: the first call"] > 10 * right.median
@@ -288,7 +289,7 @@ assert said["1: the first call"] > 10 * right.median
 
 # %%
 answers = said | {"rightly, from the cache": right.median}
-lines = {way: [charts.readable(seconds), charts.short(seconds / right.median)] for way, seconds in answers.items()}
+lines = {way: [duration(seconds), charts.short(seconds / right.median)] for way, seconds in answers.items()}
 pd.DataFrame(lines, index=["it takes", "times the truth"]).T
 
 # %% [markdown]
@@ -334,7 +335,7 @@ pd.DataFrame(lines, index=["it takes", "times the truth"]).T
 # kept = numba.relu(z)
 # cheat = timing.compare({"honest": relu, "cheat": lambda: kept}, validate=timing.close(0))
 # assert cheat.timings["cheat"].median < floor
-# print(f"{charts.readable(cheat.timings['cheat'].median)}, below the floor of {charts.readable(floor)}")
+# print(f"{duration(cheat.timings['cheat'].median)}, below the floor of {duration(floor)}")
 # ```
 # The results agree, so `compare` is content. The floor is not.
 # </details>

@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from minidl.bench import ceilings, charts, operations, pictures, timing
+from minidl.bench import ceilings, operations, pictures, timing
 from minidl.contract import OPERATIONS
+from minidl.words import duration
 
 # %% [markdown]
 # ## The formula
@@ -196,8 +197,8 @@ for name, (done, moved) in work.items():
         seconds = {engine: its.median for engine, its in timing.compare(rivals, budget_seconds=2).timings.items()}
     held_by, least = max(found.limits(done, moved).items(), key=lambda limit: limit[1])
     points += [pictures.Point(f"{engine} {name}", done, moved, seconds[engine]) for engine in engines]
-    lines[name] = {"held by": held_by, "at least": charts.readable(least)}
-    lines[name] |= {engine: f"{charts.readable(seconds[engine])} ({least / seconds[engine]:.0%})" for engine in engines}
+    lines[name] = {"held by": held_by, "at least": duration(least)}
+    lines[name] |= {engine: f"{duration(seconds[engine])} ({least / seconds[engine]:.0%})" for engine in engines}
     assert min(seconds.values()) > least / 1.5, f"{name} was faster than the machine is"
 pd.DataFrame(lines).T
 

@@ -16,6 +16,7 @@ from minidl import display
 from minidl.bench import ceilings as ceilings_
 from minidl.bench import timing
 from minidl.bench.ceilings import ONE, Ceilings, Timed
+from minidl.words import duration, percent, times
 
 BUDGET_SECONDS = 10.0
 PAYS = 1.1  # times faster at least: which rung ran before it, and where its arrays lie, can make a few percent
@@ -179,24 +180,8 @@ def line_of(step: Step) -> list[str]:
     return [step.name, step.cores, duration(step.seconds), quartiles, f"{step.rate:.3g}", percent(step.share), *ratios]
 
 
-def times(ratio: float) -> str:
-    return f"{ratio:.3g}x" if ratio < 1000 else f"{ratio:,.0f}x"
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.3g}%" if share >= 0.01 else f"{100 * share:.2g}%"
-
-
 def of_rows(rows: int) -> str:
     return "one row only" if rows == 1 else f"{rows:,} rows only"
-
-
-def duration(seconds: float) -> str:
-    """A time in the unit that suits it."""
-    for unit, least in (("s", 1), ("ms", 1e-3), ("us", 1e-6)):
-        if seconds >= least:
-            return f"{seconds / least:.3g} {unit}"
-    return f"{seconds * 1e9:.3g} ns"
 
 
 def run(

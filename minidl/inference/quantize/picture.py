@@ -12,8 +12,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from minidl import plots
-from minidl.inference.quantize.report import PARTS, LayerReport, percent
+from minidl.inference.quantize.report import PARTS, LayerReport
 from minidl.plots import LIGHT, Picture, theme
+from minidl.words import percent
 
 WITHIN, BEYOND = LIGHT.engines["numpy"], LIGHT.engines["numba"]
 LEGEND = [

@@ -15,7 +15,7 @@ from minidl.data.schema import Schema, arrange
 from minidl.engines import Engine, get_engine
 from minidl.inference.int8 import Int8Layer, Int8Program
 from minidl.inference.quantize.report import Report
-from minidl.summary import in_bytes
+from minidl.words import in_bytes
 
 if TYPE_CHECKING:
     from minidl.callbacks import Callback

@@ -11,6 +11,7 @@ from minidl import display
 from minidl.inference.int8 import Int8Layer, Int8Program
 from minidl.inference.quantize.ranges import Observed
 from minidl.layers import ACTIVATIONS
+from minidl.words import percent
 
 PARTS = 128  # of a layer's histogram
 HEAD = ("layer", "shape", "range", "scale", "zero", "SQNR", "clipped")
@@ -128,7 +129,3 @@ class Report(display.Shown):
 def said(layer: Int8Layer) -> tuple[str, int, int, str]:
     """A layer's name, inputs, units and activation."""
     return layer.name, *layer.W.shape, NAMES[layer.activation]
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.3g}%"

@@ -15,7 +15,7 @@ from minidl.inference.tune.shown import Found
 from minidl.inference.tune.sizes import BatchSizes
 from minidl.metrics import larger_is_better
 from minidl.plots import LIGHT, Picture, theme
-from minidl.summary import in_bytes
+from minidl.words import in_bytes
 
 MAIN, SECOND, GOOD, QUIET = *LIGHT.engines.values(), "#8b94a1"
 RING = {"marker": "o", "ms": 12, "mfc": "none", "mew": 2, "color": GOOD, "ls": ""}

@@ -1,0 +1,43 @@
+"""Numbers as a reader wants them: three digits, and the unit that suits them."""
+
+from __future__ import annotations
+
+UNITS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))  # of time, and their seconds
+ROUNDED = 0.9995  # from here on three digits say 1 of the next unit
+
+
+def unit_of(seconds: float) -> tuple[str, float]:
+    """The unit in which a time is read best, and how many seconds it is."""
+    return next((unit for unit in UNITS if abs(seconds) >= ROUNDED * unit[1]), UNITS[-1])
+
+
+def duration(seconds: float | None) -> str:
+    """A time, as "1.67 ms"; "-" where there is none."""
+    if seconds is None or seconds != seconds:
+        return "-"
+    unit, worth = unit_of(seconds)
+    return f"{digits(seconds / worth)} {unit}"
+
+
+def digits(value: float) -> str:
+    """A number with three digits, without an exponent."""
+    size = abs(value)
+    return f"{value:,.0f}" if size >= 99.95 else f"{value:.1f}" if size >= 9.995 else f"{value:.2f}"
+
+
+def times(ratio: float) -> str:
+    """How many times as much, as "1.95x"."""
+    return f"{digits(ratio)}x"
+
+
+def percent(share: float) -> str:
+    """A share of 1 in hundredths, as "12.5%"."""
+    return f"{100 * share:.3g}%" if -10 < share < 10 else f"{100 * share:,.0f}%"
+
+
+def in_bytes(size: float) -> str:
+    """A size; 1 kB is 1,000 bytes."""
+    for unit, least in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= least:
+            return f"{size / least:.3g} {unit}"
+    return f"{size:.0f} bytes"

@@ -1,0 +1,59 @@
+"""Numbers in words, by hand: three digits, and the unit that suits them."""
+
+import subprocess
+import sys
+
+import pytest
+
+from minidl import words
+from minidl.looks import ENGINES, GREY, LOOKS, ON_DARK, look
+
+
+@pytest.mark.parametrize(("seconds", "said"), [
+    (None, "-"), (float("nan"), "-"), (0, "0.00 ns"), (1e-10, "0.10 ns"), (5e-9, "5.00 ns"), (1e-7, "100 ns"),
+    (9.994e-7, "999 ns"), (9.996e-7, "1.00 us"), (1.131e-6, "1.13 us"), (1.68e-5, "16.8 us"), (123.4e-6, "123 us"),
+    (0.00099949, "999 us"), (0.0009996, "1.00 ms"), (0.00999, "9.99 ms"), (0.099951, "100 ms"), (0.9999, "1.00 s"),
+    (12.3456, "12.3 s"), (3600, "3,600 s"), (-2e-6, "-2.00 us"),
+])  # fmt: skip
+def test_a_time(seconds, said):
+    assert words.duration(seconds) == said
+
+
+@pytest.mark.parametrize(("ratio", "said"), [(1, "1.00x"), (0.333, "0.33x"), (9.996, "10.0x"), (1477.2, "1,477x")])
+def test_a_ratio(ratio, said):
+    assert words.times(ratio) == said
+
+
+@pytest.mark.parametrize(("share", "said"), [(1, "100%"), (0.125, "12.5%"), (0.000123, "0.0123%"), (12.3456, "1,235%")])
+def test_a_share(share, said):
+    assert words.percent(share) == said
+
+
+@pytest.mark.parametrize(
+    ("size", "said"), [(0, "0 bytes"), (999, "999 bytes"), (1000, "1 kB"), (25076, "25.1 kB"), (3.2e9, "3.2 GB")]
+)
+def test_a_size(size, said):
+    assert words.in_bytes(size) == said
+
+
+def test_words_and_looks_load_nothing_else():
+    code = "import sys; import minidl.words, minidl.looks; print(*{'matplotlib', 'rich', 'pandas'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_engines_and_rivals_look_like_nobody_else():
+    assert len({ENGINES[name] for name in ENGINES}) == len({ON_DARK[name] for name in ENGINES}) == 3
+    assert look("Numba relu")[0] == look("minidl, recorded")[0] == ENGINES["numba"]
+    assert look("minidl numpy") == LOOKS["numpy"]
+    assert look("anything", 0) != look("anything", 1)
+    markers = {look_[:2] for name, look_ in LOOKS.items() if name not in ("minidl", "sklearn")}
+    assert len(markers) == len(LOOKS) - 2
+
+
+@pytest.mark.parametrize("colour", [*ENGINES.values(), GREY])
+def test_colours_are_read_on_white_and_on_black(colour):
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    brightness = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    assert min(1.05 / (brightness + 0.05), (brightness + 0.05) / 0.05) >= 3  # WCAG 2.2, 1.4.11: what graphics need
