@@ -416,9 +416,9 @@ class Sequential:
 
     def summary(self) -> None:
         """Print the layers, their shapes, parameters and settings, and how it is trained; a table in Jupyter."""
-        from minidl import summary
+        from minidl import display, summary
 
-        summary.show(self)
+        display.show(summary.Summary(self))
 
     def plot(self, path: str | PathLike | None = None) -> Figure:
         """A figure of the layers, their parameters and multiply-adds; with ``path`` (.png, .svg, .pdf) also written."""
@@ -429,7 +429,7 @@ class Sequential:
     def _repr_html_(self) -> str:
         from minidl import summary
 
-        return summary.html(self)
+        return summary.Summary(self)._repr_html_()
 
     # --- helpers --------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -16,17 +15,22 @@ if TYPE_CHECKING:
 HEAD = ("layer", "output shape", "parameters", "settings")
 
 
-def show(model: Sequential) -> None:
-    """Print the table; in a notebook display it. Where the output is no terminal it is plain text."""
-    if display.in_notebook():
-        from IPython.display import HTML
-        from IPython.display import display as display_
+class Summary(display.Tabled):
+    """The table as text and as HTML."""
 
-        display_(HTML(html(model)))
-    elif sys.stdout.isatty():
-        in_colours(model)
-    else:
-        print(text(model))
+    def __init__(self, model: Sequential):
+        self.model = model
+
+    def _tables(self) -> list[display.Grid]:
+        lines = []
+        for layer, *others in rows(self.model):
+            name, _, kind = layer.rpartition(" ")
+            html = f"<b>{escape(name)}</b> <small>{escape(kind)}</small>"
+            lines.append([display.Cell(layer, html), *others])
+        return [display.Grid(HEAD, lines, (0, 1, 3))]
+
+    def _notes(self) -> list[str]:
+        return remarks(self.model)
 
 
 def rows(model: Sequential) -> list[tuple[str, str, str, str]]:
@@ -67,43 +71,3 @@ def remarks(model: Sequential) -> list[str]:
         metrics = f", metrics {', '.join(watched)}" if watched else ""
         found.append(f"loss {model._loss.name}, optimizer {model.optimizer!r}{metrics}")
     return found
-
-
-# --- as text, in colours, as HTML -------------------------------------------------------------------------------
-
-
-def text(model: Sequential) -> str:
-    """The table as plain text."""
-    lines = [HEAD, *rows(model)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
-    layer, shape, size, _ = widths
-    shown = [f"{a:<{layer}}  {b:<{shape}}  {n:>{size}}  {how}".rstrip() for a, b, n, how in lines]
-    return "\n".join([shown[0], "-" * (sum(widths) + 6), *shown[1:], *remarks(model)])
-
-
-def in_colours(model: Sequential) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for head in HEAD:
-        table.add_column(head, justify="right" if head == "parameters" else "left")
-    for layer, shape, size, how in rows(model):
-        name, _, kind = layer.rpartition(" ")
-        table.add_row(Text.assemble((name, "bold cyan"), (f" {kind}", "dim")), Text(shape), size, Text(how))
-    console = Console(highlight=False)
-    console.print(table)
-    for remark in remarks(model):
-        console.print(Text(remark, "dim"))
-
-
-def html(model: Sequential) -> str:
-    """The table as HTML that brings its style with it."""
-    body = []
-    for layer, *others in rows(model):
-        name, _, kind = layer.rpartition(" ")
-        body.append([f"<b>{escape(name)}</b> <small>{escape(kind)}</small>", *map(escape, others)])
-    lines = "".join(f'<p class="soft">{escape(remark)}</p>' for remark in remarks(model))
-    return display.fragment(display.table(list(HEAD), body, text=(0, 1, 3)) + lines)

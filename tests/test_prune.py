@@ -151,7 +151,7 @@ def test_the_share_of_zeros_is_told():
     found = prune.sparsity(model)
     assert found.layers == {"first": 0.5, "dense": 1 / 12}
     assert found.total == 5 / 20
-    assert str(found).splitlines()[2:] == ["first    50.00%", "dense     8.33%", "in all   25.00%"]
+    assert str(found).splitlines()[2:] == ["first   50.00%", "dense    8.33%", "in all  25.00%"]
 
 
 # --- zeros that stay -------------------------------------------------------------------------------------------------

@@ -164,7 +164,7 @@ def test_the_front_worked_by_hand(clock):
     assert found.front == ("b", "a", "d")
     assert table.index[table.remark == "front"].tolist() == ["a", "b", "d"]
     assert table.nbytes.dropna().to_dict() == {"b": 1234}
-    assert "1,234" in str(found)
+    assert "1.23 kB" in str(found)
 
 
 def test_the_models_take_turns(clock):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from html import escape
 
 import numpy as np
 
@@ -62,7 +61,7 @@ class Level:
 
 
 @dataclass(frozen=True, repr=False)
-class Ceilings(display.Shown):
+class Ceilings(display.Tabled):
     """What this machine can do at most. It shows itself as two tables.
 
     peaks: 1e9 operations a second by dtype, of "one" core and of "all"; a multiply-add counts as two. int8 is None
@@ -118,36 +117,21 @@ class Ceilings(display.Shown):
         """Everything as JSON has it."""
         return asdict(self)
 
-    def tables(self) -> Iterator[tuple[list[str], list[list[str]]]]:
-        """Head and lines of each: the arithmetic, and the bandwidths of one core and of all."""
+    def _title(self) -> str:
+        return self.processor
+
+    def _tables(self) -> Iterator[display.Grid]:
+        """The arithmetic, and the bandwidths of one core and of all."""
         who = {ONE: "one core", ALL: f"all {self.cores} cores"}
         peaks = {dtype: peak for dtype, peak in self.peaks.items() if peak}
         lines = [[dtype, UNITS[dtype], *(f"{peak[cores]:,.0f}" for cores in who)] for dtype, peak in peaks.items()]
-        yield ["arithmetic", "unit", *who.values()], lines
+        yield display.Grid(["arithmetic", "unit", *who.values()], lines, (0, 1))
         lines = [
             [level.name, words, *(f"{level.bandwidth[cores][kind]:,.0f}" for kind in KINDS)]
             for level in self.levels
             for cores, words in who.items()
         ]
-        yield ["GB/s", "by", *KINDS], lines
-
-    def __rich_console__(self, console: object, options: object) -> Iterator[object]:
-        from rich import box
-        from rich.table import Table
-
-        yield self.processor
-        for head, lines in self.tables():
-            table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-            for place, name in enumerate(head):
-                table.add_column(name, justify="right" if place > 1 else "left")
-            for line in lines:
-                table.add_row(*line)
-            yield table
-
-    def _html(self) -> str:
-        tables = (display.table(head, lines, text=(0, 1)) for head, lines in self.tables())
-        boxes = "".join(f"<div>{table}</div>" for table in tables)
-        return f'<p class="soft">{escape(self.processor)}</p><div class="boxes" style="gap: 40px">{boxes}</div>'
+        yield display.Grid(["GB/s", "by", *KINDS], lines, (0, 1))
 
 
 _measured: Ceilings | None = None

@@ -12,18 +12,23 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from minidl import display
+from minidl.looks import look
+from minidl.words import duration, times
+
 Call = Callable[[], object]
 
 SAMPLE_NS = 200_000  # a sample lasts at least this long: thousands of ticks of any clock, and of a loop's own cost
 RESAMPLES = 1000
+HEAD = ("median", "quartiles", "least", "first call", "samples")
 
 
 class Disagreement(ValueError):
     """Rivals do not compute the same; nothing was timed."""
 
 
-@dataclass(frozen=True)
-class Timing:
+@dataclass(frozen=True, repr=False)
+class Timing(display.Tabled):
     """One rival's time per call, in seconds. ``first_call`` holds what happens only once, compilation above all."""
 
     first_call: float
@@ -34,6 +39,13 @@ class Timing:
     samples: int
     loops: int  # calls in each sample
 
+    def _tables(self) -> list[display.Grid]:
+        return [display.Grid(HEAD, [self._cells()], ())]
+
+    def _cells(self) -> list[str]:
+        quartiles = f"{duration(self.low)} to {duration(self.high)}"
+        return [duration(self.median), quartiles, duration(self.least), duration(self.first_call), f"{self.samples:,}"]
+
 
 @dataclass(frozen=True)
 class Ratio:
@@ -43,22 +55,39 @@ class Ratio:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{times(self.value)} ({times(self.low)} to {times(self.high)})"
+
     def inverse(self) -> Ratio:
         """How many times faster the baseline is: quantiles of 1 / x are those of x, from the other end."""
         return Ratio(1 / self.value, 1 / self.high, 1 / self.low)
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(display.Tabled):
     """What ``compare`` found. ``speedups`` has a ratio for every rival; the baseline's own is 1.
 
-    ``samples`` are the seconds per call, as many of each rival, those at one place taken after each other.
+    ``samples`` are the seconds per call, as many of each rival, those at one place taken after each other. It shows
+    itself as a table.
     """
 
     baseline: str
     timings: dict[Any, Timing]
     speedups: dict[Any, Ratio]
     samples: dict[Any, list[float]]
+
+    def _tables(self) -> list[display.Grid]:
+        longest, lines = max(timing.median for timing in self.timings.values()), []
+        for place, (name, timing) in enumerate(self.timings.items()):
+            median, quartiles, *_ = timing._cells()
+            ratio = "" if name == self.baseline else str(self.speedups[name])
+            bar = display.bar(timing.median / longest, look(str(name), place)[0])
+            lines.append([str(name), median, bar, quartiles, ratio])
+        return [display.Grid(["", "median", "", "quartiles", f"times as fast as {self.baseline}"], lines, (0, 2))]
+
+    def _notes(self) -> list[str]:
+        samples = next(iter(self.timings.values())).samples
+        return [f"{samples:,} samples of each, taken in turns; in brackets a 95% interval within this run"]
 
 
 class Elsewhere(Protocol):

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from minidl import display
 from minidl.callbacks.base import Callback
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+HEAD = ("", "first", "last", "best", "in epoch", "")
 
-class History(Callback):
-    """What ``fit`` returns: ``history`` holds a list for each name in the logs, ``epoch`` the numbers of the epochs."""
+
+class History(Callback, display.Tabled):
+    """What ``fit`` returns: ``history`` holds a list for each name in the logs, ``epoch`` the numbers of the epochs.
+
+    It shows itself as a table of the first, last and best values; ``plot`` draws it.
+    """
 
     def __init__(self):
         self.history: dict[str, list[float]] = {}
@@ -31,3 +38,31 @@ class History(Callback):
         from minidl import plots
 
         return plots.history(self, path)
+
+    def _title(self) -> str:
+        epochs = self._epochs()
+        return f"{epochs:,} epoch{'s' * (epochs != 1)}" if epochs else "no epoch has been trained"
+
+    def _epochs(self) -> int:
+        return max(map(len, self.history.values()), default=0)
+
+    def _tables(self) -> list[display.Grid]:
+        return [display.Grid(HEAD, [self._line(name) for name in self.history], (0, 5))] if self.history else []
+
+    def _line(self, name: str) -> list[str | display.Cell]:
+        """A quantity's first, last and best value, and its course; which is best is known of losses and metrics."""
+        values = self.history[name]
+        line = [name, f"{values[0]:.4g}", f"{values[-1]:.4g}", "", "", display.course(values)]
+        more, finite = better_is_more(name.removeprefix("val_")), [value for value in values if math.isfinite(value)]
+        if more is not None and finite:
+            best = (max if more else min)(finite)
+            began = self._epochs() - len(values)  # what is watched since a later fit began later
+            line[3:5] = f"{best:.4g}", f"{began + values.index(best) + 1:,}"
+        return line
+
+
+def better_is_more(name: str) -> bool | None:
+    """Whether a larger one is better; None for what is neither the loss nor a metric."""
+    from minidl import metrics
+
+    return False if name == "loss" else metrics.larger_is_better(name) if name in metrics.METRICS else None

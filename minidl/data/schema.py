@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minidl import checks
+from minidl import checks, display
 from minidl.checks import listed
 from minidl.data.columns import check_numbers, numbers_of, places_of, texts_of
 
@@ -54,14 +54,18 @@ class Target:
         """What it is, in words."""
         return f"{self.name!r}, {f'one of {listed(self.classes)}' if self.classes else 'a number'}"
 
+    def label(self, value: float) -> str:
+        """A number of ``encode_target`` as it stands in the file: the class of this index, or the number itself."""
+        return str(self.classes[int(value)]) if self.classes else f"{value:.4g}"
+
     @property
     def is_text(self) -> bool:
         return any(isinstance(label, str) for label in self.classes)
 
 
-@dataclass(frozen=True)
-class Schema:
-    """The columns of a table in the order in which a model takes them, and what it predicts.
+@dataclass(frozen=True, repr=False)
+class Schema(display.Tabled):
+    """The columns of a table in the order in which a model takes them, and what it predicts; it shows itself so.
 
     Raises TypeError or ValueError where it says nothing possible: two columns of one name, classes of a regression.
     """
@@ -93,6 +97,19 @@ class Schema:
         """The columns that hold text even where it looks like a number."""
         target = {self.target.name} if self.target is not None and self.target.is_text else set()
         return target | {column.name for column in self.columns if column.categories}
+
+    def _tables(self) -> list[display.Grid]:
+        lines = [
+            [column.name, f"one of {listed(column.categories)}" if column.categories else "a number",
+             "" if column.mean is None else f"{column.mean:.4g}"]
+            for column in self.columns
+        ]  # fmt: skip
+        head = ["column", "holds", "a missing one is" if any(line[2] for line in lines) else ""]
+        return [display.Grid(head, lines, (0, 1))]
+
+    def _notes(self) -> list[str]:
+        found = [f"target {self.target.said}" if self.target else "no target"]
+        return [*found, f"left out: {', '.join(self.left_out)}"] if self.left_out else found
 
     # --- tables to numbers ------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minidl import checks
+from minidl import checks, display
 from minidl.checks import listed
 from minidl.data.columns import numbers_of
 from minidl.data.schema import TASKS, Column, Schema, Target
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MOST_CATEGORIES = 100  # of a column of features; with more it is a name or a remark rather than a category
 MOST_CLASSES = 1000  # of a target
+FIRST, MOST_SHOWN = 5, 8  # rows and features that are shown in Jupyter
 FEW = 10  # whole numbers with so many values or fewer are taken for classes
 
 Frames = Callable[[set[str]], Iterator["pd.DataFrame"]]  # the rows, block by block, the named columns as text
@@ -41,6 +42,23 @@ class Table:
     def __repr__(self) -> str:
         target = "no target" if self.y is None else f"target {self.schema.target.name!r}"
         return f"<Table of {len(self)} rows, {self.X.shape[1]} features, {target}>"
+
+    def _repr_html_(self) -> str:
+        """The first rows; of many features the first and the last ones."""
+        names, target = self.schema.features, None if self.y is None else self.schema.target
+        places = [*range(len(names))] if len(names) <= MOST_SHOWN else [*range(MOST_SHOWN - 3), None, -3, -2, -1]
+
+        def line(cells: Callable[[int], str], last: str) -> list[str]:
+            return ["…" if place is None else cells(place) for place in places] + ([last] if target else [])
+
+        lines = [
+            line(lambda place, row=row: f"{self.X[row, place]:.4g}", target.label(self.y[row, 0]) if target else "")
+            for row in range(min(FIRST, len(self)))
+        ]
+        head = line(lambda place: names[place], target.name if target else "")
+        said = f"{len(self):,} rows, {len(names):,} features, {f'target {target.said}' if target else 'no target'}"
+        notes = [said] if len(self) <= FIRST else [f"{said}; the first {FIRST} rows are shown"]
+        return display.fragment(display.Grid(head, lines, ()).html() + display.soft(notes))
 
     def __iter__(self) -> Iterator[np.ndarray | None]:
         return iter((self.X, self.y))

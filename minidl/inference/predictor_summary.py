@@ -6,7 +6,6 @@ import copy
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +27,7 @@ TIMES = ("rows in a call", "the machine allows", "measured", "of what it allows"
 
 
 @dataclass(frozen=True, repr=False)
-class Summary(display.Shown):
+class Summary(display.Tabled):
     """layers: (name, operations a row, bytes of weights) of each; times: (rows, the least seconds that the machine
     allows or None, measured seconds); buffers: bytes in which activations lie while ``max_batch`` rows are on their
     way, and how many it would be without reusing them, or None where the engine allocates them anew."""
@@ -48,37 +47,21 @@ class Summary(display.Shown):
             found.append(f"activations in {planned}, which are {unplanned} where none is written over another")
         return found
 
-    def tables(self) -> Iterator[tuple[tuple[str, ...], list[list[str]]]]:
-        yield LAYERS, [[name, f"{operations:,}", f"{size:,}"] for name, operations, size in self.layers]
-        rows = []
+    def _title(self) -> str:
+        return self.title
+
+    def _tables(self) -> Iterator[display.Grid]:
+        yield display.Grid(LAYERS, [[name, f"{work:,}", f"{size:,}"] for name, work, size in self.layers])
+        lines = []
         for number, allowed, taken in self.times:
             share = ["?", duration(taken), "?"]
             if allowed is not None:
                 share = [duration(allowed), share[1], f"{allowed / taken:.0%}"]
-            rows.append([f"{number:,}", *share])
-        yield TIMES, rows
+            lines.append([f"{number:,}", *share])
+        yield display.Grid(TIMES, lines, ())
 
-    def __rich_console__(self, console, options) -> Iterator[object]:
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
-
-        yield Text("\n".join([self.title, *self.folded]))
-        for head, rows in self.tables():
-            table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-            for place, name in enumerate(head):
-                table.add_column(name, justify="right" if place else "left")
-            for row in rows:
-                table.add_row(*map(Text, row))
-            yield table
-        yield Text("\n".join(self.remarks))
-
-    def _html(self) -> str:
-        said = "".join(f'<p class="soft">{escape(line)}</p>' for line in [*self.folded, *self.remarks])
-        tables = "".join(
-            display.table(list(head), [[escape(cell) for cell in row] for row in rows]) for head, rows in self.tables()
-        )
-        return f"<h3>{escape(self.title)}</h3>{tables}{said}"
+    def _notes(self) -> list[str]:
+        return [*self.folded, *self.remarks]
 
 
 def summary(predictor: Predictor) -> Summary:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minidl import checks, config
+from minidl import checks, config, display
 from minidl.inference.prune.copies import by_layer, dense_layers, taken_apart
 from minidl.model import Sequential
 
@@ -74,18 +74,15 @@ def smaller_half(W: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, repr=False)
-class Sparsity:
-    """The share of zeros among the weights of each Dense layer, by its name, and of all together; a table as text."""
+class Sparsity(display.Tabled):
+    """The share of zeros among the weights of each Dense layer, by its name, and of all; it shows itself."""
 
     layers: dict[str, float]
     total: float
 
-    def __str__(self) -> str:
-        width = max(map(len, [*self.layers, "in all"]))
-        lines = [f"{name:<{width}}  {share:>7.2%}" for name, share in [*self.layers.items(), ("in all", self.total)]]
-        return "\n".join([f"{'layer':<{width}}    zeros", "-" * (width + 9), *lines])
-
-    __repr__ = __str__
+    def _tables(self) -> list[display.Grid]:
+        lines = [[name, f"{share:.2%}"] for name, share in (*self.layers.items(), ("in all", self.total))]
+        return [display.Grid(["layer", "zeros"], lines)]
 
 
 def sparsity(model: Sequential) -> Sparsity:

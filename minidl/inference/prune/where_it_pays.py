@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from minidl import aligned, checks
+from minidl import aligned, checks, display
 from minidl.bench import timing
 from minidl.engines import get_engine
 from minidl.inference.prune.copies import dense_layers
 from minidl.inference.prune.weights import smaller_half
 from minidl.model import Sequential
+from minidl.words import times
 
 DENSE, SPARSE, FEWER, TWO_OF_FOUR = "dense", "sparse", "fewer units", "two of four"
 PAYS = 1.1  # times faster at least: chance alone can make a few percent
@@ -39,7 +40,8 @@ class Measured:
 
 @dataclass(frozen=True, repr=False)
 class Payoff:
-    """What ``payoff`` has measured: ``found``, for networks of these widths. It prints as a sentence."""
+    """What ``payoff`` has measured: ``found``, for networks of these widths. It prints as a sentence; in
+    Jupyter a table stands above it."""
 
     widths: tuple[int, ...]
     rows: tuple[int, ...]
@@ -78,6 +80,14 @@ class Payoff:
         return ", ".join(words)
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        shares, lines = sorted({one.sparsity for one in self.found if one.sparsity}), []
+        for rows, way in itertools.product(self.rows, (SPARSE, FEWER, TWO_OF_FOUR)):
+            found = {one.sparsity: times(one.speedup.value) for one in self.of(way, rows)}
+            lines.append([f"{rows:,}", way, *(found.get(share, "") for share in shares)])
+        head = ["rows", "times as fast as dense", *(f"{percent(share)} zeros" for share in shares)]
+        return display.fragment(display.Grid(head, lines, (0, 1)).html() + display.soft([str(self)]))
 
     def plot(self, path: str | Path | None = None) -> Any:
         """Draw it, one panel for each number of rows; the figure, which shows itself in Jupyter.

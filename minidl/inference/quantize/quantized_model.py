@@ -175,13 +175,7 @@ class QuantizedModel:
 
     def summary(self) -> None:
         """Print the report, the size, and what was clipped so far; a table in Jupyter."""
-        if display.in_notebook():
-            from IPython.display import HTML
-            from IPython.display import display as display_
-
-            display_(HTML(self._repr_html_()))
-        else:
-            print("\n".join([str(self.report), *self._remarks()]))
+        display.show(Summary(self))
 
     def _remarks(self) -> list[str]:
         small, large = in_bytes(self.nbytes), in_bytes(self.float32_nbytes)
@@ -192,10 +186,7 @@ class QuantizedModel:
         return found
 
     def _repr_html_(self) -> str:
-        from html import escape
-
-        lines = "".join(f'<p class="soft">{escape(remark)}</p>' for remark in self._remarks())
-        return display.fragment(self.report._html() + lines)
+        return Summary(self)._repr_html_()
 
     def __repr__(self) -> str:
         widths = [*self.input_shape, *(layer.W.shape[1] for layer in self.layers)]
@@ -240,3 +231,13 @@ class QuantizedModel:
     def __setstate__(self, state: dict) -> None:
         vars(self).update(state)
         self._engine = get_engine(state["_engine"])
+
+
+class Summary(display.Tabled):
+    """The report of a quantized model, and below it its size and what was clipped so far."""
+
+    def __init__(self, model: QuantizedModel):
+        self._tables, self._remarks, self._report = model.report._tables, model._remarks, model.report
+
+    def _notes(self) -> list[str]:
+        return [*self._report._notes(), *self._remarks()]

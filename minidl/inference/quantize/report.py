@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 
 from minidl import display
 from minidl.inference.int8 import Int8Layer, Int8Program
@@ -73,7 +71,7 @@ class LayerReport:
 
 
 @dataclass(frozen=True, repr=False)
-class Report(display.Shown):
+class Report(display.Tabled):
     """All layers, the ``method`` that chose their ranges, and from how many ``rows``; None where each row has its own.
 
     It shows itself as text and in Jupyter.
@@ -108,22 +106,11 @@ class Report(display.Shown):
             return "each row has a range of its own before each layer"
         return f"ranges by {self.method} of {self.rows:,} rows; SQNR: signal to quantization noise of a layer's output"
 
-    def __rich_console__(self, console, options) -> Iterator[object]:
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
+    def _tables(self) -> list[display.Grid]:
+        return [display.Grid(HEAD, [layer.row for layer in self.layers], (0, 1, 2))]
 
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-        for place, head in enumerate(HEAD):
-            table.add_column(head, justify="left" if place < 3 else "right", no_wrap=place > 0)
-        for layer in self.layers:
-            table.add_row(*map(Text, layer.row))
-        yield table
-        yield Text(self.remark)
-
-    def _html(self) -> str:
-        body = [[escape(cell) for cell in layer.row] for layer in self.layers]
-        return display.table(list(HEAD), body, text=(0, 1, 2)) + f'<p class="soft">{escape(self.remark)}</p>'
+    def _notes(self) -> list[str]:
+        return [self.remark]
 
 
 def said(layer: Int8Layer) -> tuple[str, int, int, str]:

@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minidl import display
+from minidl.words import duration, in_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
 
+HEADS = {"low_ms": "1st quartile", "high_ms": "3rd quartile", "p99_ms": "99% within", "nbytes": "size",
+         "rows_per_second": "rows a second"}  # fmt: skip
+TEXTS = ("model", "hidden", "remark")  # columns that are no numbers
+
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Found:
+class Found(display.Tabled):
     """A table with a title and a note; pictures.py draws it. What is derived from this says more."""
 
     title: str
     found: pd.DataFrame
     note: str
 
-    def __repr__(self) -> str:
-        return f"{self.title}\n\n{self.found.to_string(index=False, float_format=digits, na_rep='')}\n\n{self.note}"
+    def _title(self) -> str:
+        return self.title
 
-    def _repr_html_(self) -> str:
-        table = self.found.to_html(index=False, float_format=digits, na_rep="", border=0)
-        return display.fragment(f"<h3>{escape(self.title)}</h3>{table}<p>{escape(self.note)}</p>")
+    def _tables(self) -> list[display.Grid]:
+        head = [HEADS.get(name, name.removesuffix("_ms")) for name in self.found]
+        lines = [
+            [in_words(name, value) for name, value in zip(self.found, line, strict=True)]
+            for line in self.found.itertuples(index=False)
+        ]
+        texts = tuple(place for place, name in enumerate(self.found) if name in TEXTS)
+        return [display.Grid(head, lines, texts)]
+
+    def _notes(self) -> list[str]:
+        return [self.note]
 
     def plot(self, path: str | Path | None = None) -> Any:
         """Draw it; the figure, which shows itself in Jupyter.
@@ -39,5 +51,14 @@ class Found:
         return pictures.draw(self, path)
 
 
-def digits(number: float) -> str:
-    return f"{number:.4g}" if number < 1000 else f"{number:,.0f}"
+def in_words(name: str, value: object) -> str:
+    """An entry of the column of this name, with its unit."""
+    if value != value:  # was not measured
+        return ""
+    if name.endswith("_ms"):
+        return duration(value / 1e3)
+    if name == "nbytes":
+        return in_bytes(value)
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
