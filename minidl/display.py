@@ -33,8 +33,8 @@ STYLE = f".minidl {{ --soft: {GREY}; --line: {GREY}50; --warn: {ENGINES['numba']
 .minidl pre { margin: 8px 0 0; padding: 0; overflow-x: auto; white-space: pre-wrap; background: none; border: 0;
   word-break: normal;
   color: inherit; font: 0.8rem/1.45 ui-monospace, "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
-.minidl :is(p, dd, td) > code, .minidl pre > code { background: none; color: inherit; padding: 0; font-family: ui-monospace, "Cascadia Mono", Menlo,
-  Consolas, "DejaVu Sans Mono", monospace; }
+.minidl :is(p, dd, td) > code, .minidl pre > code { background: none; color: inherit; padding: 0;
+  font-family: ui-monospace, "Cascadia Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 .minidl pre code { font: inherit; }
 .minidl details { margin-top: 8px; }
 .minidl summary { cursor: pointer; color: var(--soft); font-size: 0.85rem; }

@@ -19,7 +19,7 @@ from PIL import Image  # which matplotlib brings along
 
 from minidl import files, summary
 from minidl.layers import Dense, Dropout, Normalization
-from minidl.looks import ENGINES, ON_DARK
+from minidl.looks import ENGINES, GREY, ON_DARK
 
 if TYPE_CHECKING:
     from minidl.callbacks import History
@@ -43,6 +43,7 @@ class Style:
 
 
 LIGHT = Style("#ffffff", "#1c2430", "#dde2e9", ENGINES)
+CLEAR = Style("none", GREY, f"{GREY}50", ENGINES)  # without a paper of its own: for pages that may be light or dark
 DARK = Style("#171c24", "#e6eaf0", "#38414e", ON_DARK)
 
 
@@ -68,9 +69,11 @@ def png(figure: Figure) -> bytes:
     """The picture in 256 colours, which no eye misses in a chart, and a third of the bytes."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    image, method = Image.fromarray(np.asarray(canvas.buffer_rgba())), Image.Quantize.FASTOCTREE  # which knows of clear
+    if figure.get_facecolor()[3]:
+        image, method = image.convert("RGB"), Image.Quantize.MEDIANCUT
     buffer = io.BytesIO()
-    image.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    image.quantize(256, method, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 

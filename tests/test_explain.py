@@ -22,6 +22,7 @@ from minidl.contract import OPERATIONS
 from minidl.engines import get_engine
 from minidl.explanation import explanation as explanation_
 from minidl.explanation import highlight, pretty, source
+from minidl.explanation import page as page_
 from minidl.explanation.contents import NAMES, chapters
 from minidl.formulas import FORMULAS
 
@@ -31,7 +32,8 @@ WIDTHS = (40, 80, 120, 200)
 def round_ceilings():
     """A machine of two cores whose ceilings are round numbers."""
     def rates(one):
-        return {cores: dict.fromkeys(ceilings.KINDS, one * times) for cores, times in (("one", 1), ("all", 2))}
+        kinds = dict.fromkeys(ceilings.KINDS, one) | {"update": 2 * one}
+        return {"one": kinds, "all": {kind: 2 * rate for kind, rate in kinds.items()}}
 
     levels = [ceilings.Level(name, size, 1, {}, rates(rate)) for name, size, rate in
               (("L1", 2**15, 100.0), ("L2", 2**21, 50.0), ("memory", 0, 10.0))]  # fmt: skip
@@ -239,17 +241,21 @@ def test_without_measuring_nothing_runs(monkeypatch):
 
 
 def test_work_by_hand():
-    assert operations.work("relu") == (0, 4 * 2 * 256 * 784)
-    assert operations.work("dense") == (2 * 256 * 784 * 256, 4 * (256 * 784 + 784 * 256 + 256 + 256 * 256))
+    assert operations.work("relu") == (0, *[4 * 2 * 256 * 784] * 2)
+    assert operations.work("dense") == (2 * 256 * 784 * 256, *[4 * (256 * 784 + 784 * 256 + 256 + 256 * 256)] * 2)
     assert operations.work("dense_backward_W")[0] == operations.work("dense_backward_x")[0] == 2 * 256 * 784 * 256
     assert operations.work("dense_int8")[1] == 256 * 784 + 784 * 256 + 4 * 256 * 256
-    assert operations.work("dense_backward_b") == (0, 4 * (256 * 256 + 256))
-    assert operations.work("adam") == (0, 4 * 7 * 200_000)  # theta, g, m and v are read, all but g written
+    assert operations.work("dense_backward_b") == (0, *[4 * (256 * 256 + 256)] * 2)
+    # theta, g, m and v are read, all but g written in place
+    assert operations.work("adam") == (0, 4 * 7 * 200_000, 4 * 4 * 200_000)
 
 
 def test_the_share_of_the_ceiling_by_hand(monkeypatch):
     relu, dense, whole = (minidl.explain(name, measure=False) for name in ("relu", "dense", "dense_int8"))
     assert relu.share("numba", 4 * 2 * 256 * 784 / 50e9 * 4) == "25% (L2)"
+    # Of Adam 6 arrays are updates and 1 is only read; 4 arrays of 800 kB do not fit into the 2 MB of L2.
+    adam = minidl.explain("adam", measure=False)
+    assert adam.share("numba", 800e3 * (6 / 20e9 + 1 / 10e9) * 4) == "25% (memory)"
     assert dense.share("numba", 2 * 256 * 784 * 256 / 100e9 * 2) == "25% (arithmetic)"  # large products take both cores
     assert dense.share("numpy", 2 * 256 * 784 * 256 / 100e9 * 2) == "25% (arithmetic)"
     assert whole.share("numba", 1.0) == dense.share("cupy", 1.0) == dense.share("numba", None) == "-"
@@ -276,6 +282,42 @@ def test_what_rounds_has_a_picture_of_its_errors():
     for engine, errors in found.items():
         assert errors.shape == x.shape
         assert errors.max() == operations.error(get_engine(engine), "tanh")
+
+
+def test_the_oracle_is_asked_once(monkeypatch):
+    asked, oracle = [], operations.ORACLES["tanh"]
+    monkeypatch.setitem(operations.ORACLES, "tanh", lambda *given: asked.append(1) or oracle(*given))
+    operations.of_sample.cache_clear()
+    html_of(minidl.explain("tanh"))
+    assert asked == [1]
+
+
+@pytest.mark.parametrize("name", ["adam", "softmax_backward", "dense"])
+def test_the_short_form_is_the_formula_and_the_versions(name):
+    found = minidl.explain(name, short=True)
+    assert found.rows == {}
+    text, page = str(found), html_of(found)
+    for column in found.columns:
+        for line in column.pieces[0].text.splitlines():
+            assert line.strip() in texts(page)
+        assert f"def {name}(" in text
+    boxes = [part for part in page.getElementsByTagName("div") if part.getAttribute("class") == "box"]
+    assert len(boxes) == 1 + len(found.columns)
+    for words in ("uses ", "call", "letters", "Error:"):
+        assert words not in text
+        said = [texts(part) for tag in ("summary", "dt", "p") for part in page.getElementsByTagName(tag)]
+        assert not any(words in part for part in said)
+
+
+def test_the_source_of_an_engine_that_cannot_run_is_folded(lame_numba):
+    page = html_of(minidl.explain("relu", measure=False))
+    folded = [texts(part) for part in page.getElementsByTagName("details")]
+    assert any(part.startswith("cannot run here: its wheels are off") and "def relu(" in part for part in folded)
+
+
+def test_of_many_functions_the_first_are_named():
+    assert page_.some(list("abcdefg")) == "a, b, c, d, e, f, g"
+    assert page_.some(list("abcdefgh")) == "a, b, c, d, e, f and 2 more"
 
 
 def test_metrics_are_counted_by_hand():

@@ -21,7 +21,8 @@ SECONDS = 5.0
 LEAST_RUNS = 5
 LEAST_MEMORY, MOST_MEMORY = 64 * 2**20, 512 * 2**20  # bytes that are gone through to measure the memory
 UNITS = {"float32": "GFLOP/s", "float64": "GFLOP/s", "int8": "GOP/s"}
-KINDS = {"read": 1, "write": 1, "copy": 2, "triad": 3}  # of traffic, and how many arrays each goes through
+KINDS = {"read": 1, "write": 1, "copy": 2, "triad": 3, "update": 1}  # of traffic, and how many arrays each goes through
+UPDATE = "update"  # the kind whose array is read and written in place: its bytes go both ways at once
 ONE, ALL = "one", "all"  # cores
 RUN_SECONDS = {ONE: 0.001, ALL: 0.008}  # of one run at least; threads need some time to begin together
 
@@ -49,8 +50,9 @@ class Level:
     """A cache or the memory, and its bandwidths in GB/s (1e9 bytes): of "one" core and of "all", by kind.
 
     The bytes counted are those that the kernel names, as in the STREAM benchmark: "read" a = x, "write" out = a,
-    "copy" out = x, "triad" out = x + a y. ``footprint`` is how many bytes one core went through, and ``size`` how many
-    fit (0: the memory). In the memory stores may go past the caches, where that is faster.
+    "copy" out = x, "triad" out = x + a y; of "update" out = out + a both those read and those written. ``footprint`` is
+    how many bytes one core went through, and ``size`` how many fit (0: the memory). In the memory stores may go past
+    the caches, where that is faster.
     """
 
     name: str
@@ -84,9 +86,9 @@ class Ceilings(display.Tabled):
         return self.peaks[dtype][cores]
 
     def bandwidth(self, level: str, kind: str | None = None, cores: str = "one") -> float:
-        """GB/s of "L1", "L2", ... or "memory": of this kind of traffic, or the highest of all kinds."""
+        """GB/s of "L1", "L2", ... or "memory": of this kind of traffic, or the highest of all but updates in place."""
         found = self.level(level).bandwidth[cores]
-        return max(found.values()) if kind is None else found[kind]
+        return max(rate for name, rate in found.items() if name != UPDATE) if kind is None else found[kind]
 
     def level(self, name: str) -> Level:
         found = {level.name: level for level in self.levels}
@@ -98,12 +100,21 @@ class Ceilings(display.Tabled):
         """The name of the smallest level that so many bytes fit into, of one core."""
         return next((level.name for level in self.levels if level.size >= size), "memory")
 
-    def limits(self, operations: float, moved: float, dtype: str = "float32", cores: str = "one") -> dict[str, float]:
+    def limits(
+        self, operations: float, moved: float, dtype: str = "float32", cores: str = "one", held: float | None = None
+    ) -> dict[str, float]:
         """The least seconds that so many operations take, as "arithmetic", and that so many bytes take to be moved
-        between the core and the smallest level that holds them, by that level's name. The larger one is the limit."""
-        level = self.holding(moved)
-        arithmetic, traffic = self.peak(dtype, cores), self.bandwidth(level, cores=cores)
-        return {"arithmetic": operations / arithmetic / 1e9, level: moved / traffic / 1e9}
+        between the core and the smallest level that holds them, by that level's name. The larger one is the limit.
+
+        held: the bytes of all arrays, where some are read and written in place, so that more are moved. Those twice
+        ``moved - held`` count as "update", the others as the fastest of the other kinds.
+        """
+        held = moved if held is None else held
+        level, updated = self.holding(held), 2 * (moved - held)
+        seconds = (moved - updated) / self.bandwidth(level, cores=cores)
+        if updated:
+            seconds += updated / self.bandwidth(level, UPDATE, cores)
+        return {"arithmetic": operations / self.peak(dtype, cores) / 1e9, level: seconds / 1e9}
 
     def roof(self, intensity: float, level: str = "memory", dtype: str = "float32", cores: str = "one") -> float:
         """The roofline: what ``intensity`` (operations for each byte of this level) allows, in 1e9 a second.
@@ -236,8 +247,8 @@ def arithmetic(dtype: str, threads: int) -> tuple[Callable[[int, int], None], fl
 
 def bandwidth(crew: Crew, kind: str, parts: list[np.ndarray], memory: bool, budget: float) -> float:
     """GB/s of one kind of traffic through the parts, one for each thread."""
-    ways = [False, True] if memory and kind != "read" else [False]
-    moved = parts[0].size // KINDS[kind] // step_size() * step_size() * 4 * KINDS[kind]
+    ways = [False, True] if memory and kind not in ("read", UPDATE) else [False]
+    moved = parts[0].size // KINDS[kind] // step_size() * step_size() * 4 * (KINDS[kind] + (kind == UPDATE))
     rates = [best(crew, streaming(kind, parts, beside), moved, budget / len(ways)) for beside in ways]
     return max(rates) / 1e9
 

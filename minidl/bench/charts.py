@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from minidl.bench.timing import Comparison
 from minidl.looks import look
-from minidl.plots import LIGHT, Picture, theme
+from minidl.plots import LIGHT, Picture, Style, theme
 from minidl.words import duration, unit_of
 
 AGAIN = ("-", "--", ":", "-.")  # lines of one engine's curves, one after the other
@@ -161,7 +161,7 @@ def race(losses: Mapping[str, Sequence[float]], found: Comparison | Mapping[str,
 
 
 def errors(x: np.ndarray, found: Mapping[str, np.ndarray], title: str, *, bound: float | None = None,
-           xlabel: str = "x", bins: int = 240, logx: bool = False) -> Picture:  # fmt: skip
+           xlabel: str = "x", bins: int = 240, logx: bool = False, style: Style = LIGHT) -> Picture:  # fmt: skip
     """The largest error, in ulp, among neighbouring arguments, for each name: ``{name: errors at each x}``.
 
     Where one is large the axis is linear up to 1 ulp and logarithmic beyond, since textbook forms are off by millions.
@@ -169,7 +169,7 @@ def errors(x: np.ndarray, found: Mapping[str, np.ndarray], title: str, *, bound:
     x = np.asarray(x, float).ravel()
     order = np.argsort(x)
     parts = [part for part in np.array_split(order, bins) if len(part)]
-    with theme(LIGHT):
+    with theme(style):
         figure = Picture(figsize=(8.4, 4.2), dpi=110, layout="constrained")
         axes = figure.add_subplot()
         for place, (name, error) in enumerate(found.items()):
@@ -179,7 +179,7 @@ def errors(x: np.ndarray, found: Mapping[str, np.ndarray], title: str, *, bound:
             axes.plot(centres, [float(error[part].max()) for part in parts], line, color=colour, lw=1.5, marker=marker,
                       markevery=max(1, len(parts) // 12), ms=5, label=f"{name}: at most {short(error.max())} ulp")
         if bound is not None:
-            axes.axhline(bound, color=LIGHT.ink, ls="--", lw=1.2, label=f"the bound: {bound:g} ulp")
+            axes.axhline(bound, color=style.ink, ls="--", lw=1.2, label=f"the bound: {bound:g} ulp")
         large = max(float(np.max(error)) for error in found.values()) > LARGE
         if large:
             axes.set_yscale("symlog", linthresh=1)

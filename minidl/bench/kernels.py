@@ -192,8 +192,11 @@ def make_stream(kind: str, beside: bool):
                 def step(at, _):
                     for number in range(UNROLL):
                         value = counted  # a number that is another in each pass, so that no pass can be left out
-                        if kind != "write":
+                        if kind in ("copy", "triad"):
                             value = builder.load(place_of(builder, x, vector, at, number), align=4)
+                        if kind == "update":
+                            old = builder.load(place_of(builder, out, vector, at, number), align=TARGET.vector_bytes)
+                            value = builder.fadd(old, counted)
                         if kind == "triad":
                             other = builder.load(place_of(builder, y, vector, at, number), align=4)
                             value = multiplied_and_added(builder, counted, other, value)
@@ -214,7 +217,7 @@ def make_stream(kind: str, beside: bool):
     return stream
 
 
-write_, copy_, triad_ = (make_stream(kind, False) for kind in ("write", "copy", "triad"))
+write_, copy_, triad_, update_ = (make_stream(kind, False) for kind in ("write", "copy", "triad", "update"))
 write_beside_, copy_beside_, triad_beside_ = (make_stream(kind, True) for kind in ("write", "copy", "triad"))
 
 
@@ -241,6 +244,12 @@ def triad(out, x, y, factor, passes):
 
 
 @njit()
+def update(out, x, y, factor, passes):
+    """out = out + factor + p in the pass p of ``passes``; x and y are not read."""
+    update_(out, x, y, factor, passes)
+
+
+@njit()
 def write_beside(out, x, y, factor, passes):
     """``write`` that stores straight to memory: an ordinary store first reads the line that it will change."""
     write_beside_(out, x, y, factor, passes)
@@ -258,4 +267,6 @@ def triad_beside(out, x, y, factor, passes):
     triad_beside_(out, x, y, factor, passes)
 
 
-STREAMS = {"write": (write, write_beside), "copy": (copy, copy_beside), "triad": (triad, triad_beside)}
+# Past the caches too, where that is possible: what is updated has just been read, so it lies in them.
+STREAMS = {"write": (write, write_beside), "copy": (copy, copy_beside), "triad": (triad, triad_beside),
+           "update": (update,)}  # fmt: skip

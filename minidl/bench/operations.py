@@ -65,15 +65,21 @@ def call(engine: Engine, name: str, arguments: tuple) -> list[np.ndarray]:
 
 def error(engine: Engine, name: str, dtype: str = "float32", arguments: tuple | None = None) -> float:
     """The largest error against the oracle, in the operation's own measure (contract.py)."""
+    expected = of_sample(name, dtype) if arguments is None else ORACLES[name](name, arguments)
     arguments = sample(name, dtype) if arguments is None else arguments
-    operation = OPERATIONS[name]
-    found, expected = call(engine, name, arguments), ORACLES[name](name, arguments)
+    operation, found = OPERATIONS[name], call(engine, name, arguments)
     if operation.measure == "ulp":
         return max(float(oracle.ulp_error(a, b).max()) for a, b in zip(found, expected, strict=True))
     if operation.measure == "steps":
         return max(float(np.abs(a - b.astype(np.float64)).max()) for a, b in zip(found, expected, strict=True))
     scale = magnitude(name, arguments) if operation.measure == "product" else None
     return max(oracle.relative_error(a, np.atleast_1d(b), scale) for a, b in zip(found, expected, strict=True))
+
+
+@cache
+def of_sample(name: str, dtype: str) -> list[np.ndarray]:
+    """What the oracle says to the sample; it is asked once, for all engines."""
+    return ORACLES[name](name, sample(name, dtype))
 
 
 def on_a_line(name: str) -> bool:
@@ -85,22 +91,27 @@ def on_a_line(name: str) -> bool:
 def errors_on_a_line(name: str, engines: list[str]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The entries of the sample, where it is ``on_a_line``, and each engine's errors there, in ulp."""
     (z,) = sample(name)
-    (expected,) = ORACLES[name](name, (z,))
+    (expected,) = of_sample(name, "float32")
     found = {engine: call(get_engine(engine), name, (z,))[0] for engine in engines}
     return z.ravel(), {engine: oracle.ulp_error(array, expected).ravel() for engine, array in found.items()}
 
 
 @cache
-def work(name: str) -> tuple[int, int]:
-    """Operations and bytes of a call on the large sample: what a matrix product multiplies and adds, and every array
-    read once, written once. Other operations are counted as 0: what limits them is the bytes."""
+def work(name: str) -> tuple[int, int, int]:
+    """Of a call on the large sample: operations, bytes moved and bytes held.
+
+    What a matrix product multiplies and adds, and every array read once, written once; what is written in place is held
+    once and moved twice. Other operations are counted as 0: what limits them is the bytes.
+    """
     arguments = sample(name, large=True)
     given = [argument for argument in arguments if isinstance(argument, np.ndarray)]
     found = call(get_engine("numpy"), name, arguments)
     moved = sum(array.nbytes for array in (*given, *found))
+    held = sum(array.nbytes for array in given) if name in IN_PLACE else moved
     if name not in PRODUCTS:
-        return 0, moved
-    return 2 * math.isqrt(given[0].size * given[1].size * found[0].size), moved  # each of n, i, o is in two of three
+        return 0, moved, held
+    each = 2 * math.isqrt(given[0].size * given[1].size * found[0].size)  # each of n, i, o is in two of the three
+    return each, moved, held
 
 
 def float_line(dtype: str, points: int) -> np.ndarray:

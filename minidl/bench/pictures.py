@@ -144,7 +144,7 @@ def roofline(
     above(axes, "Roofline, float32: full lines one core, broken lines all")
     legend(axes)
     moved = "that must come from memory or go there" if steps else "that moves between the level and the core"
-    note = "slopes: the fastest of read, write, copy and triad; the numbers are one core's"
+    note = "slopes: the fastest of read, write, copy and triad, not of updates in place; the numbers are one core's"
     axes.set_xlabel(f"FLOP for each byte {moved} (logarithmic axis)\n{note}")
     axes.set_ylabel("GFLOP/s (logarithmic axis)")
     plain(axes)
@@ -152,10 +152,10 @@ def roofline(
 
 def bandwidths(axes: Axes, ceilings: Ceilings) -> None:
     """Every kind of traffic at every level, of one core and of all."""
-    for place, (kind, marker) in enumerate(zip(KINDS, "os^D", strict=True)):
+    for place, (kind, marker) in enumerate(zip(KINDS, "os^Dv", strict=True)):
         for cores, filled in ((ONE, True), (ALL, False)):
             rates = [level.bandwidth[cores][kind] for level in ceilings.levels]
-            places = [at + 0.16 * (place - 1.5) for at in range(len(rates))]
+            places = [at + 0.15 * (place - 2) for at in range(len(rates))]
             face = LEVEL_COLOURS[place] if filled else "none"
             axes.plot(places, rates, marker, color=LEVEL_COLOURS[place], markerfacecolor=face, ms=7,
                       label=kind if filled else None)  # fmt: skip

@@ -6,7 +6,9 @@ from minidl.explanation.contents import Contents
 from minidl.explanation.explanation import Explanation
 
 
-def explain(name: str | None = None, *, measure: bool = True, full: bool = False) -> Explanation | Contents:
+def explain(
+    name: str | None = None, *, measure: bool = True, full: bool = False, short: bool = False
+) -> Explanation | Contents:
     """Explain an operation of the contract or a formula: ``explain("sigmoid")``, ``explain("softmax_backward")``.
 
     What is returned shows itself: as text where it is printed, as a table with formulas in Jupyter. It has the formula,
@@ -20,7 +22,8 @@ def explain(name: str | None = None, *, measure: bool = True, full: bool = False
         Without a name: all there are, by chapters.
     measure: False leaves out error and time.
     full: in a text, show the functions that the engines call too. In Jupyter they are there, folded.
+    short: the formula and each engine's own source, nothing else; then nothing is measured.
 
     Raises ValueError, with the nearest name, for an unknown one.
     """
-    return Contents() if name is None else Explanation.of(name, measure, full)
+    return Contents() if name is None else Explanation.of(name, measure, full, short)

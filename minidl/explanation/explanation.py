@@ -78,9 +78,10 @@ class Explanation(display.Shown):
     problems: tuple[str, ...]
     busy: bool = False  # whether others worked on the machine while this was measured
     full: bool = False
+    short: bool = False
 
     @classmethod
-    def of(cls, name: str, measure: bool = True, full: bool = False) -> Explanation:
+    def of(cls, name: str, measure: bool = True, full: bool = False, short: bool = False) -> Explanation:
         """See ``minidl.explain``."""
         name = name_of(name)
         operation = operation_of(name)
@@ -89,7 +90,7 @@ class Explanation(display.Shown):
         able, problems, measured = [engine for engine in reasons if not reasons[engine]], [], {}
         load, cores = machine.load(), machine.cores()
         busy = bool(load and cores and load > BUSY * cores)
-        if measure and able:
+        if measure and able and not short:
             from minidl.compare.experiment import check_formula
 
             measured = check_formula(operation.name, able, problems)
@@ -97,7 +98,7 @@ class Explanation(display.Shown):
             Column(engine, reason, source.read(engine, operation), measured.get(engine))
             for engine, reason in reasons.items()
         )
-        return cls(name, meaning_of(name), formula, operation, columns, tuple(problems), busy, full)
+        return cls(name, meaning_of(name), formula, operation, columns, tuple(problems), busy, full, short)
 
     @property
     def chapter(self) -> str:
@@ -109,7 +110,7 @@ class Explanation(display.Shown):
         if self.formula is None:
             return []
         backward = self.operation is not None and backward_of(self.operation)
-        return sections(self.formula, bool(backward))
+        return sections(self.formula, bool(backward))[: 1 if self.short else None]
 
     @property
     def facts(self) -> dict[str, str]:
@@ -171,7 +172,8 @@ class Explanation(display.Shown):
             return "-"
         several = name in operations.PRODUCTS and (engine, name) != ("numba", "dense_int8")
         cores = "all" if several else "one"  # BLAS takes all there are, and so do Numba's large products
-        found = limits.limits(*operations.work(name), dtype, cores)
+        done, moved, held = operations.work(name)
+        found = limits.limits(done, moved, dtype, cores, held)
         limit, least = max(found.items(), key=lambda each: each[1])
         return f"{least / seconds:.0%} ({limit})"
 
@@ -184,7 +186,8 @@ class Explanation(display.Shown):
         busy = " The machine was busy, so the times are uncertain." if self.busy else ""
         ceiling = (
             " Of the ceiling: the least time in which one core of this machine (for matrix products all cores) "
-            "can do the arithmetic, or move each array once, over the time measured; behind it what limits."
+            "can do the arithmetic, or move each array once (twice where it is written in place), over the time "
+            "measured; behind it what limits."
         )
         known = ceiling if sizes and ceilings.known() else ""
         return f"Error: the largest of a sample, against 40 digits{timed}.{known}{busy}"

@@ -14,17 +14,24 @@ from minidl.explanation.highlight import as_html
 from minidl.explanation.text import excerpt, text_of
 from minidl.looks import ENGINES
 
+NAMED = 6  # functions that are named of those that an operation calls
+
 
 def body(explanation: Explanation) -> str:
-    """Everything, as a piece of HTML."""
-    return "".join([
+    """Everything, or the short form, as a piece of HTML."""
+    head = [
         f"<h2>{explanation.name} <small>{explanation.chapter}</small></h2>",
         f"<p>{escape(explanation.meaning)}</p>",
         formulas(explanation),
+    ]
+    if explanation.short:
+        return "".join([*head, versions(explanation)])
+    return "".join([
+        *head,
         measured(explanation),
         errors(explanation),
         *(f'<p class="warn">{escape(problem)}</p>' for problem in explanation.problems),
-        f'<div class="columns">{"".join(map(section, explanation.columns))}</div>',
+        versions(explanation),
         facts(explanation),
     ])  # fmt: skip
 
@@ -62,9 +69,10 @@ def errors(explanation: Explanation) -> str:
     from matplotlib.ticker import FuncFormatter
 
     from minidl.bench import charts
-    from minidl.plots import png
+    from minidl.plots import CLEAR, png
 
-    figure = charts.errors(*operations.errors_on_a_line(name, able), f"{name}: its error over x, float32", bins=1000)
+    title = f"{name}: its error over x, float32"
+    figure = charts.errors(*operations.errors_on_a_line(name, able), title, bins=1000, style=CLEAR)
     (axes,) = figure.axes
     axes.set_xscale("symlog", linthresh=0.01)
     axes.xaxis.set_major_formatter(FuncFormatter(charts.short))
@@ -74,23 +82,34 @@ def errors(explanation: Explanation) -> str:
     return f'<img {look} src="data:image/png;base64,{data}"/>'
 
 
-def section(column: Column) -> str:
-    """One engine: its source, and folded what it calls."""
+def versions(explanation: Explanation) -> str:
+    """The engines next to each other."""
+    return f'<div class="columns">{"".join(section(column, explanation.short) for column in explanation.columns)}</div>'
+
+
+def section(column: Column, short: bool) -> str:
+    """One engine: its source, folded where it cannot run here, and folded what it calls."""
     colour = ENGINES[column.engine]
     where = f"{column.pieces[0].file}:{column.pieces[0].line}" if column.pieces else ""
     parts = [
         f'<div class="box" style="border-top-color:{colour}">',
         f'<h3 style="color:{colour}">{column.engine} <small>{where}</small></h3>',
-        f'<p class="soft">cannot run here: {escape(column.reason)}</p>' if column.reason else "",
+        f"<details><summary>cannot run here: {escape(column.reason)}</summary>" if column.reason else "",
         as_html(text_of(column)),
+        "</details>" if column.reason else "",
     ]
-    if column.pieces[1:]:
-        called = ", ".join(column.callees) or ", ".join(piece.name for piece in column.pieces[1:])
-        parts.append(f"<details><summary>uses {escape(called)}</summary>")
+    if column.pieces[1:] and not short:
+        called = column.callees or [piece.name for piece in column.pieces[1:]]
+        parts.append(f"<details><summary>uses {escape(some(called))}</summary>")
         for file, pieces in groupby(column.pieces[1:], key=lambda piece: piece.file):
             parts.append(f'<p class="soft">{file}</p>{as_html(excerpt(list(pieces)))}')
         parts.append("</details>")
     return "".join([*parts, "</div>"])
+
+
+def some(names: list[str]) -> str:
+    """The first of the names, and how many there are beyond."""
+    return ", ".join(names) if len(names) <= NAMED + 1 else f"{', '.join(names[:NAMED])} and {len(names) - NAMED} more"
 
 
 def facts(explanation: Explanation) -> str:

@@ -25,6 +25,9 @@ def parts(explanation: Explanation, width: int, unicode: bool = True) -> Iterato
     yield Text(explanation.meaning)
     yield Text()
     yield from formulas(explanation, width, unicode)
+    if explanation.short:
+        yield from sources(explanation, width)
+        return
     yield facts(explanation, unicode)
     if any(column.measured for column in explanation.columns):
         yield from measured(explanation)
@@ -125,7 +128,7 @@ def sources(explanation: Explanation, width: int) -> Iterator[object]:
         grid = Table.grid(padding=(0, 1, 0, 0))
         for each in wide:
             grid.add_column(width=each)
-        grid.add_row(*(panel(column, explanation.full, each) for column, each in zip(row, wide, strict=True)))
+        grid.add_row(*(panel(column, explanation, each) for column, each in zip(row, wide, strict=True)))
         yield grid
 
 
@@ -142,12 +145,12 @@ def text_of(column: Column) -> str:
     return column.pieces[0].text if column.pieces else "not written in this engine"
 
 
-def panel(column: Column, full: bool, width: int) -> Panel:
+def panel(column: Column, explanation: Explanation, width: int) -> Panel:
     """One engine's source, with the file it stands in, what it calls, and why it cannot run."""
     inside = width - BORDER
     body = as_text(text_of(column), inside)
     notes = []
-    if column.callees and not full:
+    if column.callees and not explanation.full and not explanation.short:
         notes.append(f"uses {', '.join(column.callees)} (--full or full=True shows them)")
     if column.reason:
         notes.append(f"cannot run here: {column.reason}")

@@ -29,7 +29,7 @@ from minidl.words import duration
 # ReLU, the simplest of all activations, $y = \max(0, z)$, of 100,000 numbers. Here is what the engines make of it:
 
 # %%
-minidl.explain("relu", measure=False)
+minidl.explain("relu", short=True)
 
 # %%
 z = np.random.default_rng(0).standard_normal((1, 100_000), np.float32)
