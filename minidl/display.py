@@ -26,9 +26,10 @@ STYLE = f".minidl {{ --soft: {GREY}; --line: {GREY}50; --warn: {ENGINES['numba']
 .minidl math { font-family: "STIX Two Math", "Cambria Math", "Latin Modern Math", "STIX Math",
   "DejaVu Math TeX Gyre", math;
   font-size: 1.1rem; margin: 0.5em 0; text-align: left; }
-.minidl .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 33rem), 1fr)); gap: 10px;
+.minidl .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 28.5rem), 1fr)); gap: 10px;
   margin: 12px 0; }
 .minidl .columns .box { border-top-width: 3px; }
+.minidl .columns .wide { grid-column: 1 / -1; }
 .minidl .columns h3 { margin: 0; }
 .minidl pre { margin: 8px 0 0; padding: 0; overflow-x: auto; white-space: pre-wrap; background: none; border: 0;
   word-break: normal;

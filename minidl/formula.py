@@ -55,19 +55,16 @@ class Formula:
 
     @property
     def latex(self) -> str:
-        """The formula as LaTeX, with its ``where`` lines."""
-        lines = [(self.symbol, self.expression), *self.where]
-        return r" \\ ".join(f"{to_latex(left)} = {to_latex(right)}" for left, right in lines)
-
-    @property
-    def derivative_latex(self) -> str:
-        """The derivative as LaTeX, both sides."""
-        over, under = to_latex(self.symbol), to_latex(self.variable)
-        return rf"\frac{{\partial {over}}}{{\partial {under}}} = {to_latex(self.derivative)}"
+        """The formula as LaTeX, with its ``where`` lines and its derivative."""
+        lines = [(to_latex(left), to_latex(right)) for left, right in ((self.symbol, self.expression), *self.where)]
+        if self.variable is not None:
+            slope = rf"\frac{{\partial {to_latex(self.symbol)}}}{{\partial {to_latex(self.variable)}}}"
+            lines.append((slope, to_latex(self.derivative)))
+        rows = r" \\[6pt] ".join(f"{left} &= {right}" for left, right in lines)
+        return rf"\begin{{aligned}} {rows} \end{{aligned}}"
 
     def _repr_latex_(self) -> str:
-        lines = self.latex if self.variable is None else rf"{self.latex} \\ {self.derivative_latex}"
-        return rf"$\displaystyle \begin{{gathered}} {lines} \end{{gathered}}$"
+        return rf"$\displaystyle {self.latex}$"
 
     def evaluate(self, what: str = "expression", digits: int = 40, **values: object) -> np.ndarray:
         """The oracle: the formula in ``digits`` decimal digits, as an object array of mpmath numbers.

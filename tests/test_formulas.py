@@ -129,6 +129,7 @@ def test_the_oracle_keeps_the_digits_of_what_is_small():
 def test_prints(name):
     formula = FORMULAS[name]
     assert formula._repr_latex_().startswith("$")
+    assert formula.latex.count("&=") == 1 + len(formula.where) + (formula.variable is not None)
     assert formula.meaning.endswith(".")
     assert formula.source
     assert "Float" not in sp.srepr(formula.expression)  # exact numbers only

@@ -56,7 +56,9 @@ class Printer(MathMLPresentationPrinter):
         for value, condition in piecewise.args:
             when = [self.tag("mtext", "otherwise")]
             if condition != sp.true:
-                when = [self.tag("mtext", "if\u00a0"), self._print(condition)]
+                space = self.tag("mspace")
+                space.setAttribute("width", "0.3em")
+                when = [self.tag("mtext", "if"), space, self._print(condition)]
             rows.append(self.tag("mtr", self.tag("mtd", self._print(value)), self.tag("mtd", self.tag("mrow", *when))))
         table = self.tag("mtable", *rows)
         table.setAttribute("displaystyle", "true")

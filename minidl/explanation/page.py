@@ -92,7 +92,7 @@ def section(column: Column, short: bool) -> str:
     colour = ENGINES[column.engine]
     where = f"{column.pieces[0].file}:{column.pieces[0].line}" if column.pieces else ""
     parts = [
-        f'<div class="box" style="border-top-color:{colour}">',
+        f'<div class="box{" wide" if column.reason else ""}" style="border-top-color:{colour}">',
         f'<h3 style="color:{colour}">{column.engine} <small>{where}</small></h3>',
         f"<details><summary>cannot run here: {escape(column.reason)}</summary>" if column.reason else "",
         as_html(text_of(column)),
