@@ -93,7 +93,7 @@ def test_a_gpu_s_figures_are_kept_under_its_name_and_shown(folder):
     gpu.write(made_up("gpu"), None)
     assert {path.name for path in results_file.FOLDER.iterdir()} == {"gpu-gpu-x-1.json", "gpu-gpu-x-1.png"}
     assert report.gpu_table(results_file.read_gpus()).splitlines()[2:] == [
-        "| GPU X 1, train 128: 784-256-128-1, products highest | 10 us (recorded) | 20x | **2.50x** (JAX, jit) "
+        "| GPU X 1, train 128: 784-256-128-1, products highest | 10.0 us (recorded) | 20x | **2.50x** (JAX, jit) "
         "| 3 of 3 |",
         "",
         "The rivals' columns say how many times as long they take. Measured: GPU X 1 on 2030-01-02.",
