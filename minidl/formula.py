@@ -14,7 +14,7 @@ import numpy as np
 import sympy as sp
 from sympy import Piecewise, Symbol
 
-from minidl import oracle
+from minidl import checks, oracle
 
 n, i, o, K = (Symbol(letter, integer=True, positive=True) for letter in "nioK")
 r, k, u, s, j, q = (Symbol(letter, integer=True, positive=True) for letter in "rkusjq")
@@ -72,12 +72,22 @@ class Formula:
         ``what`` names the attribute to evaluate: "expression", "derivative", "stable" or "from_output".
         ``values`` gives each free symbol by its printed name: scalars or arrays (broadcast) for symbols, arrays
         of the declared shape for indexed ones. The result has one axis for each free index (rows first), or
-        for scalar formulas the broadcast shape.
+        for scalar formulas the broadcast shape. ``mpmath.nstr(number, 40)`` prints one with all its digits.
+
+        Raises ValueError for another ``what``, or where the formula has none.
         """
+        checks.one_of(what, "what", ("expression", "derivative", "stable", "from_output"))
         expression = self.full if what == "expression" else getattr(self, what)
         if expression is None:
             raise ValueError(f"the formula {self.name!r} has no {what}")
         return oracle.evaluate(expression, values, RANGE, digits)
+
+
+class Formulas(dict[str, Formula]):
+    """Formulas by name; KeyError, with the nearest name, for an unknown one."""
+
+    def __missing__(self, name: str) -> Formula:
+        raise KeyError(f"there is no formula {checks.shown(name)}; {checks.did_you_mean(name, self)}")
 
 
 def resolve(expression: sp.Expr) -> sp.Expr:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sympy as sp
 from sympy import Abs, IndexedBase, Max, Min, Piecewise, Rational, Sum, Symbol, exp, log, sqrt
 
-from minidl.formula import RANGE, Formula, K, i, j, k, n, o, q, r, s, u
+from minidl.formula import RANGE, Formula, Formulas, K, i, j, k, n, o, q, r, s, u
 
 # --- the symbols ----------------------------------------------------------------------------------------------
 
@@ -58,7 +58,7 @@ JACOB = ("B. Jacob et al., Quantization and Training of Neural Networks for Effi
          "Inference, CVPR 2018")
 KINGMA = "D. P. Kingma, J. Ba, Adam: A Method for Stochastic Optimization, ICLR 2015, end of section 2"
 
-FORMULAS = {formula.name: formula for formula in (
+FORMULAS = Formulas((formula.name, formula) for formula in (
     # --- activations ------------------------------------------------------------------------------------------
     Formula("linear", function("id", z), z, "The identity: the output is the weighted sum itself.",
             f"{BISHOP}, section 5.2", z, from_output=sp.Integer(1)),
@@ -156,4 +156,4 @@ FORMULAS = {formula.name: formula for formula in (
             f"{JACOB}, eq. 4 and section 2.4"),
     Formula("dequantize", Z[r, u], steps[u] * (S[r, u] + c[u]),
             "What a sum is worth: the number of its steps, bias included, times the step.", f"{JACOB}, eq. 1"),
-)}
+))

@@ -99,6 +99,8 @@ def ulp_error(computed: np.ndarray, expected: np.ndarray) -> np.ndarray:
     Below the smallest normal number the unit is the smallest subnormal one. An infinity or a NaN where the oracle
     has a finite value that the type can hold is an infinite error; an overflow beyond the type's range is none.
     """
+    if computed.shape != np.shape(expected):
+        raise ValueError(f"computed is {computed.shape}, but expected is {np.shape(expected)}; they must be alike")
     limits = np.finfo(computed.dtype)
     high, low = split(expected)
     exponent = np.maximum(np.frexp(high)[1] - 1, limits.minexp)

@@ -274,6 +274,30 @@ def test_an_onnx_file_is_not_what_train_writes(folder, monkeypatch, capsys):
     assert "'m.onnx' has the ending of another format" in capsys.readouterr().err
 
 
+def test_a_patient_training_keeps_its_best_epoch(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    command = ["train", minidl.data.BREAST_CANCER, "--target", "benign", "--out", "m.safetensors", "--patience", "3"]
+    assert run(*command, "--learning-rate", "0.05", "--engine", "numpy") == 0
+    lines = capsys.readouterr().out.splitlines()
+    losses = [float(line.split()[-1]) for line in lines if line.startswith("epoch") and "val_loss" in line]
+    best = min(range(len(losses)), key=losses.__getitem__)
+    assert len(losses) == best + 1 + 3 < 50
+    assert f"epoch {best + 1}, the best, are put back" in lines[-3]
+    assert f"loss {losses[best]:.4g}" in lines[-2]
+
+
+def test_a_quiet_training_says_how_it_ended(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    assert run("train", minidl.data.BREAST_CANCER, "--target", "benign", "--out", "m.safetensors", "--quiet") == 0
+    assert "epoch" not in capsys.readouterr().out
+
+
+def test_patience_needs_rows_held_out(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    assert run("train", "flowers.csv", "--target", "species", "--out", "m", "--patience=3", "--validation-split=0") == 2
+    assert "--validation-split" in capsys.readouterr().err
+
+
 def test_an_interrupted_training_is_saved(folder, monkeypatch, capsys):
     fit = minidl.Sequential.fit
 
@@ -282,7 +306,7 @@ def test_an_interrupted_training_is_saved(folder, monkeypatch, capsys):
             if epoch == 3:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(minidl.Sequential, "fit", lambda *a, **k: fit(*a, **k, callbacks=[Stop()]))
+    monkeypatch.setattr(minidl.Sequential, "fit", lambda *a, **k: fit(*a, **k | {"callbacks": [Stop()]}))
     assert run(*TRAIN) == 130
     assert "interrupted after 3 of 50 epochs; the model is saved" in capsys.readouterr().out
     assert run("evaluate", "m.safetensors", "flowers.csv") == 0

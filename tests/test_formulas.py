@@ -145,3 +145,16 @@ def test_every_operation_names_a_formula_and_every_formula_is_used():
     assert named <= set(FORMULAS)
     remembered = {slot for slots in operations.SLOTS.values() for slot in slots}
     assert set(FORMULAS) - named == remembered == {"velocity", "first_moment", "second_moment"}
+
+
+def test_an_unknown_formula_or_part_is_told_with_the_nearest():
+    with pytest.raises(KeyError, match="did you mean 'sigmoid'"):
+        FORMULAS["sigmoidd"]
+    assert FORMULAS.get("sigmoidd") is None
+    with pytest.raises(ValueError, match="did you mean 'derivative'"):
+        FORMULAS["sigmoid"].evaluate("derivativ", z=0)
+
+
+def test_errors_of_other_shapes_are_refused():
+    with pytest.raises(ValueError, match="must be alike"):
+        oracle.ulp_error(np.zeros(3), FORMULAS["tanh"].evaluate(z=np.zeros(2)))

@@ -46,13 +46,19 @@ def add(commands: argparse._SubParsersAction) -> None:
     add("--learning-rate", type=options.positive, metavar="R", help="the step size (default: the optimizer's own)")
     add("--validation-split", type=options.share, default=0.2, metavar="F",
         help="share of the rows held out (default: 0.2; 0 trains on all)")  # fmt: skip
+    add("--patience", type=options.whole_number(1), metavar="N",
+        help="end once the held-out rows' loss has not become better for N epochs, and keep the best")  # fmt: skip
+    add("--quiet", action="store_true", help="no line for each epoch")
     add("--engine", type=options.engine_name, default="auto", metavar="NAME", help="default: auto, the fastest here")
 
 
 def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     if given.target is None and given.labels is None:
         parser.error("say which column to predict with --target COLUMN, or give the labels with --labels FILE")
+    if given.patience is not None and not given.validation_split:
+        parser.error("--patience looks at the rows held out; hold some out with --validation-split")
     from minidl import optimizers, storage, task
+    from minidl.callbacks import EarlyStopping
     from minidl.data import read_csv
     from minidl.engines import get_engine
 
@@ -70,10 +76,14 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     name = table.schema.target.task
     optimizer.learning_rate = given.learning_rate or optimizer.learning_rate
     model.compile(optimizer, task.LOSSES[name], metrics=[task.METRICS[name]], engine=engine)
+    watched = []
+    if given.patience:
+        watched = [EarlyStopping(patience=given.patience, restore_best_weights=True, verbose=0 if given.quiet else 1)]
     code = OK
     try:
         model.fit(
             rows, batch_size=given.batch_size, epochs=given.epochs, sample_weight=task.weights(rows, rows),
+            verbose=0 if given.quiet else "auto", callbacks=watched,
             validation_data=None if held_out is None else (held_out, None, task.weights(rows, held_out)),
         )  # fmt: skip
     except KeyboardInterrupt:

@@ -152,7 +152,8 @@ def read_csv(
         target, frames = beside(source, labels, target)
         columns = [*source.columns, target]
     if target is not None and target not in columns:
-        hint = checks.did_you_mean(target, columns) if len(columns) <= 20 else f"it has {listed(columns)}"
+        some = f"it has {listed(columns)}, the last {columns[-1]!r}"
+        hint = checks.did_you_mean(target, columns) if len(columns) <= 20 else some
         raise ValueError(f"{source.name} has no column {target!r}; {hint}")
     for column in drop:
         if column not in columns or column == target:
@@ -248,7 +249,9 @@ def survey(
     texts, sums, counts, numbers = look(frames, features, target, name)
     refused = [column for column in features if column in texts and categorical == "error"]
     if refused:
-        raise ValueError(f"{texts[refused[0]]}; leave it out (--drop), or use categorical='onehot' (--categorical)")
+        text = texts[refused[0]]
+        otherwise = "" if "with a comma" in text else ", or use categorical='onehot' (--categorical)"
+        raise ValueError(f"{text}; leave it out (--drop){otherwise}")
     categories = different_texts(frames, set(texts))
     columns = []
     for column in features:

@@ -10,8 +10,10 @@ import numpy as np
 from minidl.contract import LINEAR, RELU, SIGMOID, SOFTMAX, TANH
 from minidl.engines.numba_engine import elementary
 from minidl.engines.numba_engine.cache import njit
-from minidl.engines.numba_engine.elementary import exp
-from minidl.engines.numba_engine.views import flat
+from minidl.engines.numba_engine.elementary import exp, order, ordered
+from minidl.engines.numba_engine.views import flat, vector
+
+BLOCK = 2048  # numbers at a time that stay in the first cache
 
 
 @njit(cache=True)
@@ -136,31 +138,46 @@ def tanh_backward(dy, y, out=None):
 
 @njit(cache=True, fastmath={"contract", "reassoc"})
 def softmax(z, out=None):
+    # Some rows at a time, and of these all exponentials in one loop: a row of few classes would not fill a vector.
     out = np.empty_like(z) if out is None else out
-    for r in range(z.shape[0]):
-        # Taking the row's largest logit off everywhere changes nothing but keeps exp from overflowing.
-        largest = largest_of(z[r])
-        if z is out:
-            for u in range(z.shape[1]):
-                out[r, u] = exp(out[r, u] - largest)
-        else:
-            for u in range(z.shape[1]):
-                out[r, u] = exp(z[r, u] - largest)
-        total = z.dtype.type(0)
-        for u in range(z.shape[1]):
-            total += out[r, u]
-        for u in range(z.shape[1]):
-            out[r, u] /= total
+    z_, out_, (n, o) = flat(z), flat(out), z.shape
+    step = max(1, BLOCK // o)
+    for start in range(0, n, step):
+        rows = range(start, min(start + step, n))
+        for r in rows:
+            below_largest(vector(z_, r * o, o), vector(out_, r * o, o))
+        block = vector(out_, start * o, len(rows) * o)
+        for e in range(block.size):
+            block[e] = exp(block[e])
+        for r in rows:
+            e_r, total = vector(out_, r * o, o), z.dtype.type(0)
+            for u in range(o):
+                total += e_r[u]
+            for u in range(o):
+                e_r[u] /= total
     return out
 
 
 @njit(cache=True)
+def below_largest(z, out):
+    # Taking the row's largest logit off everywhere changes nothing but keeps exp from overflowing.
+    largest = largest_of(z)
+    if z is out:
+        for u in range(out.size):
+            out[u] -= largest
+    else:
+        for u in range(z.size):
+            out[u] = z[u] - largest
+
+
+@njit(cache=True)
 def largest_of(z):
-    """The largest entry; NaN if there is one."""
-    largest = z[0]
+    """The largest entry; of entries with a NaN among them, any."""
+    largest = order(z[0])
     for u in range(1, z.size):
-        largest = z[u] if z[u] > largest or z[u] != z[u] else largest
-    return largest
+        n = order(z[u])
+        largest = n if n > largest else largest
+    return ordered(largest)
 
 
 @njit(cache=True, fastmath={"contract", "reassoc"})

@@ -21,6 +21,7 @@ ROUNDER = np.float32(12582912)  # 1.5 * 2^23: adding it rounds to a whole number
 ROUNDER_BITS = np.int32(0x4B400000)
 LEAST_BITS = np.int32(0x3F3504F3)  # the bits of sqrt(1/2)
 BIAS, FRACTION_BITS = np.int32(127), np.int32(23)  # of a float32's exponent
+SIGN_BIT, SIZE_BITS = np.int32(31), np.int32(0x7FFFFFFF)
 INFINITY = np.float32(np.inf)
 
 
@@ -119,6 +120,31 @@ def log1p(x):
 
 
 @njit(cache=True)
+def order_float32(x):
+    # Read as whole numbers, positive floats are in their order; of negative ones the bits but for the sign are turned.
+    bits = np.float32(x).view(np.int32)
+    return np.int32(bits ^ np.int32(np.int32(bits >> SIGN_BIT) & SIZE_BITS))
+
+
+@njit(cache=True)
+def ordered_float32(n):
+    return np.int32(n ^ np.int32(np.int32(n >> SIGN_BIT) & SIZE_BITS)).view(np.float32)
+
+
+def order(x):
+    """A number that is in the order of the floats, where the largest of many is found a vector at a time.
+
+    Of floats it is not, for the compiler has to respect NaN. Here a NaN is beyond infinity, at its sign's end.
+    """
+    return x
+
+
+def ordered(n):
+    """The float whose ``order`` n is."""
+    return n
+
+
+@njit(cache=True)
 def clip(x, low, high):
     """x, or the end of [low, high] that it is beyond; a NaN passes through."""
     return low if x < low else (high if x > high else x)
@@ -130,12 +156,17 @@ def sign(x):
     return type(x)(1) if x > 0 else (type(x)(-1) if x < 0 else x)
 
 
-def choose(function, float32, otherwise):
+@njit(cache=True)
+def same(x):
+    return x
+
+
+def choose(function, float32, otherwise, special=types.float32):
     """Let compiled code call ``function``: the straight line for a float32, the C library for anything else."""
 
     @overload(function)
     def chosen(x):
-        if x == types.float32:
+        if x == special:
             return lambda x: float32(x)
         return lambda x: otherwise(x)
 
@@ -144,3 +175,5 @@ choose(exp, exp_float32, math.exp)
 choose(tanh, tanh_float32, math.tanh)
 choose(log, log_float32, math.log)
 choose(log1p, log1p_float32, math.log1p)
+choose(order, order_float32, same)
+choose(ordered, ordered_float32, same, types.int32)

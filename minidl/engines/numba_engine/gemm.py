@@ -204,7 +204,8 @@ def make_band(rows: int, *widths: int, ahead: int = 0):
     return band
 
 
-band_of_most, band_of_eight, band_of_four = make_band(ROWS, 2), make_band(8, 2), make_band(4, 2)
+band_of_most, band_of_eight = make_band(ROWS, 2), make_band(8, 2)
+band_of_four = make_band(4, *([4, 2] if host().registers == 32 else [2]), ahead=AHEAD)
 band_of_three = make_band(3, *([6, 4, 2] if host().registers == 32 else [2]), ahead=AHEAD)
 band_of_two = make_band(2, *([8, 4, 2] if host().registers == 32 else [4, 2]), ahead=AHEAD)
 band_of_one = make_band(1, *([16, 8, 4, 2] if host().registers == 32 else [8, 4, 2]), ahead=AHEAD)
@@ -280,7 +281,7 @@ def multiply(m, o, d, C, c_start, c_row, D, d_start, A, a_start, a_row, a_column
                 w, w_at, w_row, w_column = panels, 0, 2 * lanes, steps
             while r < m:
                 left = m - r
-                rows = ROWS if left >= ROWS else 8 if ROWS > 8 and left >= 8 else min(left, 4)
+                rows = 8 if ROWS > 8 and left in (8, 9, 10, 11, 16) else ROWS if left >= ROWS else min(left, 4)
                 a, a_at, row, column = A, a_k + r * a_row, a_row, a_column
                 if a_column == 1 and width >= PACKS * lanes and rows >= 4:
                     for q in range(rows):
@@ -299,12 +300,12 @@ def multiply(m, o, d, C, c_start, c_row, D, d_start, A, a_start, a_row, a_column
                         C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, w, w_at, w_row, w_column, steps,
                         width, low,
                     )
-                elif rows == 4:
+                elif rows == 4:  # these tiles, and lower ones, are wider than what is packed together
                     band_of_four(
-                        C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, w, w_at, w_row, w_column, steps,
+                        C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, B, b_k + u, b_row, ONE, steps,
                         width, low,
                     )
-                elif rows == 3:  # these tiles are wider than what is packed together
+                elif rows == 3:
                     band_of_three(
                         C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, B, b_k + u, b_row, ONE, steps,
                         width, low,

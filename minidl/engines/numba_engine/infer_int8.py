@@ -235,7 +235,7 @@ class Int8Inference:
 
     def __init__(self, program, network: Network, rows: int, most: int):
         operations = network.products * rows / WORTH
-        self.network, self.dynamic, self.over = network, program.dynamic, 0.0
+        self.network, self.dynamic, self.stream = network, program.dynamic, threads.Stream()
         self.threads = min(threads.for_call(operations), rows, most)
         small = self.threads > 1 and operations < threads.PAYS_TO_WAKE
         self.alone = Int8Inference(program, network, rows, 1) if small else None
@@ -282,7 +282,7 @@ def predict_int8(program, X, out):
         if len(plans) > MOST_PLANS:
             plans.clear()
         plan = plans[rows] = Int8Inference(program, network, rows, threads.most_of(program))
-    chosen = plan if plan.alone is None or threads.follows(plan) else plan.alone
+    chosen = plan if plan.alone is None or plan.stream.flows() else plan.alone
     try:
         room = chosen.free.pop()
     except IndexError:
@@ -290,5 +290,5 @@ def predict_int8(program, X, out):
     found = together(predict_together_int8, (room[0], X, out), chosen.threads)
     chosen.free.append(room)
     if plan.alone is not None:
-        plan.over = time.perf_counter()
+        plan.stream.over = time.perf_counter()
     return found

@@ -142,9 +142,10 @@ def categorical_crossentropy(y, p, out=None):
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath={"contract", "reassoc"})
 def categorical_crossentropy_backward(y, p, out=None):
     out = np.empty_like(p) if out is None else out
+    one, zero = p.dtype.type(1), p.dtype.type(0)
     low, high = p.dtype.type(PROBABILITY_FLOOR), p.dtype.type(1 - PROBABILITY_FLOOR)
     for r in range(p.shape[0]):
         whole = p.dtype.type(0)
@@ -153,11 +154,10 @@ def categorical_crossentropy_backward(y, p, out=None):
         inside = p.dtype.type(0)
         for u in range(p.shape[1]):
             share = p[r, u] / whole
-            if share < low or share > high:  # where a share was clipped, moving it changes nothing
-                out[r, u] = 0
-            else:
-                out[r, u] = y[r, u] / share
-                inside += y[r, u]
+            clipped = clip(share, low, high)
+            kept = y[r, u] * (zero if share != clipped else one)  # where a share was clipped, moving it changes nothing
+            out[r, u] = kept / clipped
+            inside += kept
         for u in range(p.shape[1]):
             out[r, u] = (inside - out[r, u]) / whole
     return out
@@ -179,7 +179,7 @@ def categorical_crossentropy_from_logits(y, z, out=None):
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath={"contract", "reassoc"})
 def categorical_crossentropy_from_logits_backward(y, z, out=None):
     out = softmax(z, out)
     for r in range(z.shape[0]):
@@ -206,7 +206,7 @@ def sparse_categorical_crossentropy(y, p, out=None):
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath={"contract", "reassoc"})
 def sparse_categorical_crossentropy_backward(y, p, out=None):
     out = np.empty_like(p) if out is None else out
     one, zero = p.dtype.type(1), p.dtype.type(0)

@@ -44,7 +44,10 @@ def adam(theta, g, m, v, t, learning_rate, beta_1, beta_2, epsilon):
 
 @njit(cache=True)
 def adamw(theta, g, m, v, t, learning_rate, beta_1, beta_2, epsilon, weight_decay):
-    decay = theta.dtype.type(learning_rate * weight_decay)
+    first, second = theta.dtype.type(1 - beta_1), theta.dtype.type(1 - beta_2)
+    step = theta.dtype.type(learning_rate * math.sqrt(1 - beta_2**t) / (1 - beta_1**t))
+    epsilon_, decay = theta.dtype.type(epsilon), theta.dtype.type(learning_rate * weight_decay)
     for e in range(theta.size):
-        theta[e] -= decay * theta[e]
-    adam(theta, g, m, v, t, learning_rate, beta_1, beta_2, epsilon)
+        m[e] += first * (g[e] - m[e])
+        v[e] += second * (g[e] * g[e] - v[e])
+        theta[e] = (theta[e] - decay * theta[e]) - step * m[e] / (math.sqrt(v[e]) + epsilon_)

@@ -22,13 +22,16 @@ from minidl.engines.numba_engine.gemm import VECTOR_BYTES
 
 # What a job does. Its numbers are: what, p, q, first, last.
 PASS = 0  # the rows first to last of the batch through the operations p to q; after the last of all, the gradient back
-UNITS = 1  # the whole batch through the units first to last of the dense layer p
+UNITS = 1  # the whole batch through the units first to last of the dense layer p, and of its activation if q is p + 2
 MOVE = 2  # the rows first to last of the W of the dense layer p; the first ones bring the bias along
 TOTALS = 3  # the loss and metrics of the batch
 
 MOST_ROWS = 64  # of a batch in one job: what its layers hand on stays in the cache
 BLOCK = 8192  # entries of a W in one job, about: its gradient stays in the first cache until the optimizer has read it
 LANES = 16  # rows of a W at a time: a block begins at a cache line, whatever the number of units
+FEW = 32  # rows of an inference in which reading W takes a good part of the time
+READ = 5  # multiply-adds that take as long as reading a weight
+PAYS_TO_PART, PAYS_TO_MEET = 1.5e6, 3e5  # multiply-adds of all layers, and of one, that are worth it
 LEAST = 65_536  # entries of a W that is worth two more meetings
 
 
@@ -48,9 +51,7 @@ class Plan:
         self.turned_places, turned = turned_places_for(program)
         self.sizes = work, slopes, turned
         phases = [*self.passes(program, rows), moves(program, threads)]
-        self.jobs = np.array([job for phase in phases for share in phase for job in share], dtype=np.int64)
-        ends = np.cumsum([0, *(len(share) for phase in phases for share in phase)])
-        self.shares = np.array([ends[at : at + threads + 1] for at in range(0, len(ends) - 1, threads)])
+        self.jobs, self.shares = table_of(phases, threads)
         _, p, _, first, last = self.jobs[self.jobs[:, 0] == MOVE].T
         self.largest_block = int(((last - first) * program.table[p, c.OUTPUTS]).max(initial=0))
 
@@ -61,7 +62,7 @@ class Plan:
         inputs, outputs = (int(size) for size in program.table[p, [c.INPUTS, c.OUTPUTS]]) if p < last else (0, 0)
         if self.threads > 1 and inputs * outputs > max(LEAST, 2 * rows * (inputs + outputs)):
             yield rows_through(0, p, rows, self.threads)
-            yield units_of(p, outputs, 2 * VECTOR_BYTES // program.parameters.itemsize, self.threads)
+            yield units_of(program, p, p + 1, 2 * self.threads, self.threads)
             yield rows_through(p + 2 if fuses(program.table, self.places, p) else p + 1, last, rows, self.threads)
         else:
             yield rows_through(0, last, rows, self.threads)
@@ -74,10 +75,39 @@ def rows_through(p: int, q: int, rows: int, threads: int) -> list[list[tuple]]:
     return dealt([(PASS, p, q, first, first + step) for first in range(0, rows, step)], threads)
 
 
-def units_of(p: int, units: int, panel: int, threads: int) -> list[list[tuple]]:
-    """The units of the dense layer p in two jobs for each thread, of whole panels, as wide as a tile."""
-    step = -(-units // (2 * threads * panel)) * panel
-    return dealt([(UNITS, p, 0, first, min(first + step, units)) for first in range(0, units, step)], threads)
+def units_of(program, p: int, q: int, jobs: int, threads: int) -> list[list[tuple]]:
+    """The units of the dense layer p in so many jobs, or fewer, of whole panels, as wide as a tile."""
+    units, panel = int(program.table[p, c.OUTPUTS]), 2 * VECTOR_BYTES // program.parameters.itemsize
+    step = -(-units // (jobs * panel)) * panel
+    return dealt([(UNITS, p, q, first, min(first + step, units)) for first in range(0, units, step)], threads)
+
+
+def parted_by_units(program, rows: int, threads: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Jobs and shares, as in ``Plan``, of an inference of a few rows: the units of a large layer are parted, and what
+    lies between two is one job. None where no layer is worth it."""
+    table, phases, p = program.table, [], 0
+    work = np.where(table[:, c.KIND] == c.DENSE, table[:, c.INPUTS] * table[:, c.OUTPUTS] * max(rows, READ), 0)
+    if threads == 1 or rows > FEW or work.sum() < PAYS_TO_PART or work.max() < PAYS_TO_MEET:
+        return None
+    for layer in np.flatnonzero(work >= PAYS_TO_MEET).tolist():
+        phases += [[[(PASS, p, layer, 0, 0)]]] if p < layer else []
+        p = layer + 2 if by_entry(table, layer + 1) else layer + 1
+        phases.append(units_of(program, layer, p, threads, threads))
+    phases += [[[(PASS, p, len(table), 0, 0)]]] if p < len(table) else []
+    return table_of(phases, threads)
+
+
+def by_entry(table: np.ndarray, p: int) -> bool:
+    """Whether the operation p is an activation of each entry by itself."""
+    return p < len(table) and table[p, c.KIND] == c.ACTIVATION and table[p, c.WHICH] != c.SOFTMAX
+
+
+def table_of(phases: list[list[list[tuple]]], threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """The jobs of all phases, one behind the other, and where each thread's share of a phase begins and ends."""
+    phases = [[*phase, *[[]] * (threads - len(phase))] for phase in phases]
+    jobs = np.array([job for phase in phases for share in phase for job in share], dtype=np.int64)
+    ends = np.cumsum([0, *(len(share) for phase in phases for share in phase)])
+    return jobs, np.array([ends[at : at + threads + 1] for at in range(0, len(ends) - 1, threads)])
 
 
 def fuses(table: np.ndarray, places: np.ndarray, p: int) -> bool:

@@ -24,7 +24,7 @@ PAYS = 3e5  # multiply-adds in a training step below which one thread alone is s
 PAYS_TO_ASK = 5e7  # multiply-adds in an epoch below which finding out what is quicker takes longer than it saves
 PAYS_AWAKE = 3e6  # multiply-adds in a call below which one thread alone is as soon done
 PAYS_TO_WAKE = 8e6  # multiply-adds in a call below which waking the other threads takes longer than they save
-SOON = 2e-4  # seconds from one call to the next that follows it
+SOON, ENOUGH = 2e-4, 10  # seconds from one call to the next that follows it; how many of these make a stream
 UPDATE = 20  # multiply-adds that take as long as the optimizer's step with one parameter
 MEETINGS = 4  # of the threads in a training step, about
 CLOSE, FAR = (5e-8, 1 / 17e9), (3e-7, 1 / 4.3e9)  # seconds until threads have met, and for a byte that they hand over
@@ -51,9 +51,20 @@ def most_of(program) -> int:
     return min(available(), program.most_threads or available())
 
 
-def follows(plan) -> bool:
-    """Whether a call comes so soon after the plan's last one that the others are still awake, or worth waking."""
-    return time.perf_counter() - plan.over < SOON
+class Stream:
+    """Calls that follow each other, so that the others stay awake from one to the next.
+
+    over: when the last call was. Waking the others costs what they save in some ten calls; so they are woken only once
+    that many have come one behind the other.
+    """
+
+    def __init__(self):
+        self.over, self.calls = 0.0, 0
+
+    def flows(self) -> bool:
+        """Whether the call that begins now belongs to a stream that is worth waking the others for."""
+        self.calls = self.calls + 1 if time.perf_counter() - self.over < SOON else 0
+        return self.calls >= ENOUGH
 
 
 def for_training(parameters: int, products: int, rows: int, handed: int, epoch_rows: int, item: int) -> int:

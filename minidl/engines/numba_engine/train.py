@@ -38,8 +38,9 @@ from minidl.engines.numba_engine.activations import backward as backward_activat
 from minidl.engines.numba_engine.atomics import add_atomically
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.dense import dense_backward_b, product, rows_backward_W
+from minidl.engines.numba_engine.forward import add_up, dense_forward, forward, penalty, target
 from minidl.engines.numba_engine.gemm import ONE, ZERO, fetch, transpose
-from minidl.engines.numba_engine.infer import add_up, dense_forward, forward, penalty, products_of, target
+from minidl.engines.numba_engine.infer import products_of
 from minidl.engines.numba_engine.losses import backward as backward_loss
 from minidl.engines.numba_engine.normalization import normalization_backward
 from minidl.engines.numba_engine.optimizers import adam, adamw, momentum, nesterov, sgd
