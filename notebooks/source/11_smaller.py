@@ -21,6 +21,7 @@ import numpy as np
 from minidl import data
 from minidl.bench import ceilings, charts, listings, machine, recorded, timing
 from minidl.engines.numpy_engine import int8 as by_formula
+from minidl.words import duration
 
 X, X_test, y, y_test = data.train_test_split(*data.load_breast_cancer(), seed=0)
 hidden = [minidl.Dense(256, "relu"), minidl.Dense(128, "relu"), minidl.Dense(1, "sigmoid")]
@@ -340,7 +341,7 @@ if record:
     print(f"{'':24}{'right':>8}{'weights':>10}{'1 row':>10}{'1,024 rows':>12}")
     for way, one in record["ways"].items():
         right = np.mean([training["accuracy"] for training in one["seeds"]])
-        times = [charts.readable(one["rows"][rows]) for rows in ("1", "1024")]
+        times = [duration(one["rows"][rows]) for rows in ("1", "1024")]
         print(f"{way:24}{right:8.1%}{one['bytes'] / 1e3:7.0f} kB{times[0]:>10}{times[1]:>12}")
 else:
     print("there is no record here: perf/results is part of the repository")

@@ -23,6 +23,7 @@ import numpy as np
 
 from minidl import data
 from minidl.bench import charts, timing, trials
+from minidl.words import duration
 
 LATENCY_MS = 0.010
 table = data.read_csv(data.BREAST_CANCER, target="benign").astype(np.float32)
@@ -274,8 +275,8 @@ steps = {  # the trials, what answers, how it is trained
 answer = timing.compare({name: partial(getattr(form, "predict", form), one) for name, (_, form, _) in steps.items()})
 training = timing.compare({name: partial(train, rows, 0) for name, (_, _, train) in steps.items()}, repeat=(3, 5))
 lines = trials.table_of({name: step[0] for name, step in steps.items()}).drop(columns=["loss", "training"])
-lines["one answer"] = [charts.readable(time.median) for time in answer.timings.values()]
-lines["a training"] = [charts.readable(time.median) for time in training.timings.values()]
+lines["one answer"] = [duration(time.median) for time in answer.timings.values()]
+lines["a training"] = [duration(time.median) for time in training.timings.values()]
 sizes = [sum(w.nbytes for w in form.weights) for _, form, _ in list(steps.values())[:-1]] + [predictor.nbytes]
 lines["bytes"] = [f"{size:,}" for size in sizes]
 for name in ("2 data: nothing new", "3 batch size: nothing new"):
