@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter
 
 from minidl import plots
 from minidl.inference.quantize.report import PARTS, LayerReport
@@ -55,6 +56,7 @@ def panel(axes: Axes, layer: LayerReport) -> None:
     axes.bar(centres, layer.counts, width, color=colours)
     if any(layer.counts):
         axes.set(yscale="log", ylim=(0.7, 2 * max(layer.counts)))  # so that a single input is seen
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
     else:
         axes.text(0.5, 0.5, "every input is 0", transform=axes.transAxes, ha="center")
         axes.set_yticks([])
