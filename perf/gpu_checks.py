@@ -22,10 +22,11 @@ from perf import cases, gpu_cases
 from perf.rivals import gpu_minidl
 
 ROOT = Path(__file__).parent.parent
-TESTS = ["tests/test_gpu_kernels.py", "tests/test_gpu_training.py", "tests/test_cupy.py"]
+TESTS = ["tests/test_gpu_kernels.py", "tests/test_gpu_training.py", "tests/test_gpu_cublaslt.py", "tests/test_cupy.py"]
 TOOLS = ("memcheck", "racecheck", "synccheck")
 SECONDS, TOOL_SECONDS = 120, 40  # that the tests, and that each tool may take
 PRECISIONS = {"float32": k.FLOAT32, "TF32": k.TF32, "three TF32": k.THREE_TF32, "bfloat16": k.BFLOAT16}
+NAMES = {precision: name for name, precision in PRECISIONS.items()}
 SHAPES = ((512, 784, 256), (64, 4096, 64))  # rows, inputs, units
 SMALL_SHAPES = ((40, 100, 36),)
 UNIT = 2.0**-24  # the rounding unit of float32

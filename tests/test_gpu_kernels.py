@@ -109,6 +109,19 @@ def test_gather(device, rng, width):
     assert np.isnan(x[4:]).all()  # the last batch is a short one
 
 
+@pytest.mark.parametrize(("first", "left"), [(0, 0), (16, 4), (20, 8)])
+def test_clear_rest(device, rng, first, left):
+    """Of batches of 8 rows: none after a whole one, the last 4 after a short one, all where there is no batch."""
+    x, dz = normal(rng, 8, 5), normal(rng, 8, 3)
+    memory = [device.upload(np.append(array, np.ones((1, array.shape[1]), np.float32), 0)) for array in (x, dz)]
+    at = place(device, rows=20, batch_size=8, epoch=int(first == 20), first=first % 20)
+    device.launch(kernels.CLEAR_REST, 2, *memory, 5, 3, 8, at)
+    for found, array in zip(memory, (x, dz), strict=True):
+        array[8 - left :] = 0
+        np.testing.assert_array_equal(found[:8], array)
+        assert (found[8] == 1).all()
+
+
 # --- each number for itself -------------------------------------------------------------------------------------------
 
 LINE = float32([-np.inf, -100, -88, -3, -0.5, -1e-30, 0, 1e-30, 0.25, 2, 30, 104, np.inf, np.nan])
@@ -552,11 +565,12 @@ def test_planted_faults_are_found(fault):
 
 
 def sanitized(library, *arguments):
-    """This file in a process of its own, with a library under the sanitizers."""
+    """This file and that of cuBLASLt's products in a process of its own, with a library under the sanitizers."""
     environment = os.environ | {
         "LD_PRELOAD": build.sanitizer(), "ASAN_OPTIONS": "detect_leaks=0", "MINIDL_SANITIZED_KERNELS": str(library)
     }  # fmt: skip
-    command = [sys.executable, "-m", "pytest", "-s", "-v", "-p", "no:cacheprovider", __file__, *arguments]
+    files = [__file__, str(Path(__file__).with_name("test_gpu_cublaslt.py"))]
+    command = [sys.executable, "-m", "pytest", "-s", "-v", "-p", "no:cacheprovider", *files, *arguments]
     root = Path(__file__).parents[1]
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
 

@@ -1,4 +1,5 @@
-"""minidl on a GPU: its readable version, steps recorded as graphs, and steps in one launch; everything is resident.
+"""minidl on a GPU: its readable version, steps recorded as graphs, with its own products or cuBLASLt's, and steps in
+one launch; everything is resident.
 
 Only these files of rivals know a ``device``, "gpu", or "cpu" for the CPU's stand-in, and a ``way`` among ``WAYS``.
 """
@@ -12,7 +13,10 @@ from perf import gpu_cases, rivals
 from perf.rivals.minidl_ import model
 
 LABEL = "minidl"
-WAYS = {"trainer": ("recorded", "in one launch", "readable"), "predictor": ("recorded", "readable")}
+WAYS = {
+    "trainer": ("recorded", "recorded, cuBLASLt", "in one launch", "readable"),
+    "predictor": ("recorded", "recorded, cuBLASLt", "readable"),
+}
 
 
 def why_not(device: str) -> str:
@@ -27,6 +31,15 @@ def device_of(name: str):
     from minidl.engines.cupy_engine.gpu_on_cpu.device import CpuDevice
 
     return GpuDevice() if name == "gpu" else CpuDevice()
+
+
+def no_cublaslt(on) -> str:
+    """Why this device cannot multiply by cuBLASLt; the empty string where it can."""
+    try:
+        on.cublaslt  # noqa: B018
+    except RuntimeError as error:
+        return str(error)
+    return ""
 
 
 def program_of(case, weights):
@@ -53,7 +66,7 @@ def trainer(case, weights, X, y, device, way):
         on = device_of(device)
         ready = captured.CapturedTrainer(
             program, X, y, None, case.batch_size, device=on, precision=chosen.precision_of(program, on),
-            in_one_launch=way == "in one launch",
+            in_one_launch=way == "in one launch", with_cublaslt=way.endswith("cuBLASLt"),
         )  # fmt: skip
     return lambda: (ready.run(orders, 0, case.rows)[:, c.LOSS] / case.rows).tolist()
 
@@ -77,7 +90,10 @@ def predictor(case, weights, X, device, way):
         return predict_readably
 
     on = device_of(device)
-    forward = captured.CapturedForward(program, case.rows, device=on, precision=chosen.precision_of(program, on))
+    forward = captured.CapturedForward(
+        program, case.rows, device=on, precision=chosen.precision_of(program, on),
+        with_cublaslt=way.endswith("cuBLASLt"),
+    )  # fmt: skip
     out = np.empty((case.rows, 1), np.float32)
     forward.predict(X, out)  # brings the rows there, and records
     if case.rows == 1:

@@ -58,3 +58,11 @@ __global__ void gather(const float* X, const int* order, float* x, int width, co
         x[i] = X[(batch == nullptr ? r : batch[r]) * width + i % width];
     });
 }
+
+// Zeros in the rows of x and dz behind the batch, which has fewer than these ``rows`` when it is an epoch's last.
+// cuBLASLt knows nothing of that: it adds up over all of them.
+__global__ void clear_rest(float* x, float* dz, int x_width, int dz_width, int rows, const Place* place) {
+    long long first = rows_of(*place), rest = rows - first;
+    for_all(rest * x_width, [&](long long i) { x[first * x_width + i] = 0; });
+    for_all(rest * dz_width, [&](long long i) { dz[first * dz_width + i] = 0; });
+}
