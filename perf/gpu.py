@@ -65,7 +65,7 @@ def main(device: str, seconds: float, out: Path | None) -> None:
     for parameters, rows in content["choice"]["one launch"]:
         print(f"{parameters:,} parameters: one launch for many steps is faster up to a batch of {rows:,} rows")
     for precision, product, rows, inputs, units, ratio in content["choice"]["cublaslt"]:
-        shape = f"{product} of {rows:,} rows, {inputs:,} to {units:,}, in {gpu_checks.NAMES[precision]}"
+        shape = f"{product} of {rows:,} rows, {inputs:,} to {units:,}, in {precision}"
         print(f"{shape}: the engine's own takes {ratio:.2f}x as long as cuBLASLt")
     if device == "gpu":
         gpu_choice.keep(content["gpu"], content["choice"])

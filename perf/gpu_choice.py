@@ -89,13 +89,13 @@ def products(case: gpu_cases.GpuCase, X: np.ndarray, y: np.ndarray, on) -> list[
     """[precision, product, rows, inputs, units, ratio] of each in a training step, the head's aside; with what goes
     along: the ReLU, and before the first layer the gathering of its rows."""
     ways = {own: Step(case, X, y, on, with_cublaslt=not own) for own in (True, False)}
-    found = []
+    precision, found = k.PRECISION_NAMES[ways[True].network.precision], []
     for p, which in ways[True].places():
         timed = {own: step.recorded(which, p) for own, step in ways.items()}
         ended = timing.compare(timed, budget_seconds=PRODUCT_SECONDS)
         ratio = ended.timings[True].median / ended.timings[False].median
         _, _, inputs, units, _, _ = ways[True].network.table[p]
-        found.append([ways[True].network.precision, which, case.batch_size, inputs, units, round(ratio, 3)])
+        found.append([precision, which, case.batch_size, inputs, units, round(ratio, 3)])
     return found
 
 

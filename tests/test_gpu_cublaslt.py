@@ -212,7 +212,8 @@ def test_without_it_own_kernels_are_used(monkeypatch):
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # nothing was measured, so nobody misses it
         assert type(network(program, device)) is launches_cublaslt.Network
-    monkeypatch.setattr(measured, "table", lambda: {device.name: {"cublaslt": [[0, "forward", 16, 6, 40, 2.0]]}})
+    row = ["float32", "forward", 16, 6, 40, 2.0]
+    monkeypatch.setattr(measured, "table", lambda: {device.name: {"cublaslt": [row]}})
     with pytest.warns(RuntimeWarning, match="cuBLASLt is not here"):
         assert type(network(program, device)) is launches_cublaslt.Network
     with pytest.raises(RuntimeError, match="cuBLASLt is not here"):
@@ -253,9 +254,9 @@ def test_each_product_is_whose_was_measured_to_be_faster(cpu, monkeypatch):
     made = network(three_layers(), cpu, with_cublaslt=True)
     assert products_of(made, cpu, monkeypatch) == [theirs] * 6
     table = [
-        [kernels.FLOAT32, y, 16, 6, 40, 1.5], [kernels.FLOAT32, y, 16, 40, 7, 0.5],
-        [kernels.FLOAT32, dW, 16, 40, 7, 1.25], [kernels.FLOAT32, dW, 16, 6, 40, 0.75],
-        [kernels.TF32, dx, 16, 40, 7, 3.0],
+        ["float32", y, 16, 6, 40, 1.5], ["float32", y, 16, 40, 7, 0.5],
+        ["float32", dW, 16, 40, 7, 1.25], ["float32", dW, 16, 6, 40, 0.75],
+        ["TF32", dx, 16, 40, 7, 3.0],
     ]  # fmt: skip
     monkeypatch.setattr(measured, "table", lambda: {cpu.name: {"cublaslt": table}})
     # The last layer is most like the second.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from minidl.engines.cupy_engine import kernels, measured
+from minidl.engines.cupy_engine import measured
 from minidl.engines.cupy_engine.gpu_on_cpu import build
 from perf import gpu, gpu_cases, gpu_checks, gpu_choice, report, results_file
 
@@ -61,7 +61,7 @@ def test_everything_runs_where_the_cpu_stands_in(folder, one_test, capsys):
     assert parameters == 5 * 8 + 8 + 8 + 1
     assert rows in (0, 8, 16)
     products = [("forward", 5, 8), ("backward_W", 5, 8), ("backward_W", 8, 1)]  # the others are the head's
-    precisions = kernels.FLOAT32, kernels.TF32, kernels.BFLOAT16
+    precisions = "float32", "TF32", "bfloat16"
     assert [tuple(row[:5]) for row in content["choice"]["cublaslt"]] == [
         (precision, which, rows, inputs, units)
         for rows in (8, 16) for precision in precisions for which, inputs, units in products
@@ -124,7 +124,7 @@ def test_goals_are_judged_by_what_was_measured():
 
 def test_what_was_measured_is_kept_beside_other_gpus(tmp_path, monkeypatch):
     monkeypatch.setattr(measured, "TABLE", tmp_path / "measured.json")
-    a, b = ({"one launch": [[rows, 2]], "cublaslt": [[0, "forward", rows, 3, 4, 1.5]]} for rows in (1, 5))
+    a, b = ({"one launch": [[rows, 2]], "cublaslt": [["TF32", "forward", rows, 3, 4, 1.5]]} for rows in (1, 5))
     monkeypatch.setattr(measured, "table", lambda: {"A": a})
     gpu_choice.keep("B", b)
     assert json.loads(measured.TABLE.read_text()) == {"A": a, "B": b}

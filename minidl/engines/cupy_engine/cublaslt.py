@@ -12,6 +12,7 @@ import ctypes
 import importlib
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ PLAIN, ADD_BIAS, ADD_BIAS_RELU, SUM_A = 1, 4, 6, 256  # cublasLtEpilogue_t; the 
 WORKSPACE, ALIGNMENTS = 1, (5, 6, 7, 8)  # cublasLtMatmulPreferenceAttributes_t; of A, B, C and D
 MOST_ALIGNMENT = 256  # bytes; the most that an algorithm asks for
 NOT_SUPPORTED = 15  # CUBLAS_STATUS_NOT_SUPPORTED
-WORKSPACE_BYTES = 2**25  # what NVIDIA's documentation recommends for the H100
+WORKSPACE_BYTES = 2**25  # what cuBLAS's documentation recommends for an H100 (cublasSetWorkspace)
 
 POINTER, BYTES = ctypes.c_void_p, ctypes.c_size_t
 ATTRIBUTE = POINTER, ctypes.c_int, POINTER, BYTES
@@ -72,7 +73,7 @@ class CublasLt:
     RuntimeError where the library does not have a function, or refuses to begin.
     """
 
-    def __init__(self, library: ctypes.CDLL, workspace, address: Callable[[object], int]):
+    def __init__(self, library: ctypes.CDLL, workspace, address: Callable[[Any], int]):
         self.library, self.workspace, self.address = library, workspace, address
         for name, arguments in FUNCTIONS.items():
             if not hasattr(library, name):
@@ -129,7 +130,7 @@ class Product:
         self.library = library
         self.memory = [library.address(matrix) for matrix in (b, a, c)]
         self.operation = library.owned(self, "MatmulDesc", COMPUTE[precision], FLOAT)
-        attributes = {
+        attributes: dict[int, np.generic] = {
             TRANSPOSED_A: np.int32(transposed[1]), TRANSPOSED_B: np.int32(transposed[0]), EPILOGUE: np.uint32(epilogue),
             BIAS: np.uint64(0 if vector is None else library.address(vector)),
         }  # fmt: skip

@@ -8,7 +8,8 @@ import importlib
 
 import numpy as np
 
-from minidl.engines.cupy_engine import cublaslt, kernels
+from minidl.engines.cupy_engine import kernels
+from minidl.engines.cupy_engine.cublaslt import WORKSPACE_BYTES, CublasLt, Product, load
 
 
 class ArrayModule:
@@ -167,12 +168,11 @@ class GpuDevice:
         return self.multiprocessors
 
     @functools.cached_property
-    def cublaslt(self) -> cublaslt.CublasLt:
+    def cublaslt(self) -> CublasLt:
         """NVIDIA's products, with memory to work in. RuntimeError where there is no such library."""
-        library = cublaslt.load()
-        return cublaslt.CublasLt(library, self.empty(cublaslt.WORKSPACE_BYTES, np.uint8), self.address)
+        return CublasLt(load(), self.empty(WORKSPACE_BYTES, np.uint8), self.address)
 
-    def multiply(self, product: cublaslt.Product) -> None:
+    def multiply(self, product: Product) -> None:
         """Run one of these; while a graph is recorded, only note it."""
         product.launch(self.stream.ptr)
 

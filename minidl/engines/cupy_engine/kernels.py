@@ -91,6 +91,7 @@ def constant(name: str) -> int:
 
 
 FLOAT32, TF32, THREE_TF32, BFLOAT16 = PRECISIONS = range(4)
+PRECISION_NAMES = "float32", "TF32", "three TF32", "bfloat16"
 SMALL, MEDIUM, LARGE = TILES = constant("SMALL"), 64, 128
 SLICE, STAGES, LANES, HEAD_WARPS, MOST_METRICS = map(
     constant, ("SLICE", "STAGES", "LANES", "HEAD_WARPS", "MOST_METRICS")

@@ -15,6 +15,8 @@ import json
 import math
 from pathlib import Path
 
+from minidl.engines.cupy_engine import kernels
+
 TABLE = Path(__file__).with_name("measured.json")
 ROWS = 512  # the rule: a larger batch gives every kernel enough to do
 
@@ -36,8 +38,9 @@ def is_known(gpu: str) -> bool:
 
 
 def cublaslt_is_faster(gpu: str, precision: int, product: str, rows: int, inputs: int, units: int) -> bool:
-    """As measured with the most similar shape in this precision (kernels.PRECISIONS)."""
-    found = [row[2:] for row in table().get(gpu, {}).get("cublaslt", []) if row[:2] == [precision, product]]
+    """As measured with the most similar shape, in this precision (kernels.py)."""
+    key = [kernels.PRECISION_NAMES[precision], product]
+    found = [row[2:] for row in table().get(gpu, {}).get("cublaslt", []) if row[:2] == key]
     return bool(found) and min(found, key=lambda row: distance(row[:3], [rows, inputs, units]))[3] > 1
 
 

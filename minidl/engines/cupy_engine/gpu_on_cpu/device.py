@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from minidl.engines.cupy_engine import cublaslt
+from minidl.engines.cupy_engine.cublaslt import CublasLt, Product
 from minidl.engines.cupy_engine.gpu_on_cpu import build
 from minidl.engines.cupy_engine.kernels import Kernel
 
@@ -150,11 +150,11 @@ class CpuDevice:
         return self.multiprocessors
 
     @functools.cached_property
-    def cublaslt(self) -> cublaslt.CublasLt:
+    def cublaslt(self) -> CublasLt:
         """What stands in for NVIDIA's products, with memory to work in."""
-        return cublaslt.CublasLt(self.library, self.empty(WORKSPACE_BYTES, np.uint8), self.address)
+        return CublasLt(self.library, self.empty(WORKSPACE_BYTES, np.uint8), self.address)
 
-    def multiply(self, product: cublaslt.Product) -> None:
+    def multiply(self, product: Product) -> None:
         """Run one of these; while a graph is recorded, only note it."""
         if self.recording is None:
             self.launches += 1
