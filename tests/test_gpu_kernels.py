@@ -84,10 +84,12 @@ def test_a_gpu_is_handed_the_same_bytes():
         assert gpu.packed(argument).tobytes() == cpu.packed(argument)
 
 
-def test_begin_batch_walks_through_the_epochs(device):
+@pytest.mark.parametrize("before", [-1, 4, 3_000])
+def test_begin_batch_walks_through_the_epochs(device, before):
+    """After so many steps; in the first one its number is 0."""
     numbers = [0.01, 0, 0.9, 0.999, 1e-7, 0]
-    at, rates = place(device, rows=7, batch_size=3, epochs=2, first=-3, step=4), device.upload(np.array(numbers))
-    for step, (epoch, first) in enumerate([(0, 0), (0, 3), (0, 6), (1, 0), (1, 3), (1, 6)], start=5):
+    at, rates = place(device, rows=7, batch_size=3, epochs=2, first=-3, step=before), device.upload(np.array(numbers))
+    for step, (epoch, first) in enumerate([(0, 0), (0, 3), (0, 6), (1, 0), (1, 3), (1, 6)], start=before + 1):
         device.launch(kernels.BEGIN_BATCH, 1, at, c.ADAM, rates)
         now = at.view(kernels.STRUCTS["Place"])[0]
         assert (now["step"], now["epoch"], now["first"]) == (step, epoch, first)
@@ -96,7 +98,7 @@ def test_begin_batch_walks_through_the_epochs(device):
     for _ in range(2):  # all epochs are done: nothing moves any more
         device.launch(kernels.BEGIN_BATCH, 1, at, c.SGD, rates)
         now = at.view(kernels.STRUCTS["Place"])[0]
-        assert (now["step"], now["epoch"], now["first"], now["rate"]) == (11, 2, 0, 0.01)
+        assert (now["step"], now["epoch"], now["first"], now["rate"]) == (before + 7, 2, 0, 0.01)
 
 
 @pytest.mark.parametrize("width", [1, 5, 33])

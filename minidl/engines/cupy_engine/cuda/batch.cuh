@@ -27,11 +27,19 @@ __device__ void advance(Place& place) {
     }
 }
 
+// b^t by squaring: two multiplications for each bit of t at most, where pow takes hundreds of operations.
+__device__ double power(double b, long long t) {
+    double made = 1;
+    for (; t > 0; t >>= 1, b *= b)
+        if (t & 1) made *= b;
+    return made;
+}
+
 // Adam's averages begin at zero; its rate makes up for it. In double: 1 - beta^t would lose most digits in float.
 __device__ double rate_of(int optimizer, const double* numbers, long long step) {
-    double rate = numbers[LEARNING_RATE], t = (double)(step + 1);
+    double rate = numbers[LEARNING_RATE];
     if (optimizer != ADAM && optimizer != ADAMW) return rate;
-    return rate * sqrt(1 - pow(numbers[BETA_2], t)) / (1 - pow(numbers[BETA_1], t));
+    return rate * sqrt(1 - power(numbers[BETA_2], step + 1)) / (1 - power(numbers[BETA_1], step + 1));
 }
 
 // The first kernel of a step. One thread is enough.
