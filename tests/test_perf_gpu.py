@@ -50,6 +50,7 @@ def test_everything_runs_where_the_cpu_stands_in(folder, one_test, capsys):
     for name, case in content["cases"].items():
         assert {"minidl, recorded", "minidl, recorded, cuBLASLt"} <= set(case["entries"])
         assert ("minidl, in one launch" in case["entries"]) == (name in training)
+        assert "minidl, as chosen" in case["entries"]
         assert "minidl, readable" in case["left_out"]  # a rival that is missing is a line, too
         assert set(case["entries"]) | set(case["left_out"]) > {"minidl, readable", "minidl, recorded"}
         launches = [kernel for kernel, seconds in case.get("profile", []) if seconds > 0]
