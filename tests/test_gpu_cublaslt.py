@@ -38,15 +38,18 @@ def cpu():
 # --- the binding ------------------------------------------------------------------------------------------------------
 
 
-def multiply(device, precision, A, B, transposed=(False, False), epilogue=cublaslt.PLAIN, vector=None, room=0):
+def multiply(
+    device, precision, A, B, transposed=(False, False), epilogue=cublaslt.PLAIN, vector=None, room=0, mask=None
+):  # fmt: skip
     """C = op(A) op(B) and the vector, as NumPy arrays; ``room`` is how many numbers lie behind each matrix."""
     (rows, inner), columns = A.shape[:: -1 if transposed[0] else 1], B.shape[0 if transposed[1] else 1]
     memory = [device.upload(np.append(matrix.ravel(), np.ones(room, np.float32))) for matrix in (A, B)]
     made = device.empty(rows * columns + room)
     vector = None if vector is None else device.upload(vector)
     product = device.cublaslt.plan(
-        precision, rows, inner, columns, *memory, made, transposed=transposed, epilogue=epilogue, vector=vector
-    )
+        precision, rows, inner, columns, *memory, made, transposed=transposed, epilogue=epilogue, vector=vector,
+        mask=mask,
+    )  # fmt: skip
     device.multiply(product)
     assert np.isnan(made[rows * columns :]).all()
     return made[: rows * columns].reshape(rows, columns).copy(), None if vector is None else vector.copy()
@@ -65,17 +68,31 @@ def test_products(device, precision, shape):
     within(multiply(device, precision, x, W, epilogue=cublaslt.ADD_BIAS, vector=b)[0], z, yardstick, bound)
     y, _ = multiply(device, precision, x, W, epilogue=cublaslt.ADD_BIAS_RELU, vector=b)
     within(y, np.maximum(z, 0), yardstick, bound)
-    dx, _ = multiply(device, precision, dz, W, transposed=(False, True))
-    within(dx, wide["dz"] @ wide["W"].T, large["dz"] @ large["W"].T, bound)
+    product, yardstick = wide["dz"] @ wide["W"].T, large["dz"] @ large["W"].T
+    within(multiply(device, precision, dz, W, transposed=(False, True))[0], product, yardstick, bound)
     dW, db = multiply(device, precision, x, dz, (True, False), cublaslt.SUM_A, np.full(o, np.nan, np.float32))
     within(dW, wide["x"].T @ wide["dz"], large["x"].T @ large["dz"], bound)
     within(db, wide["dz"].sum(0), large["dz"].sum(0), max(bound, 8 * U))
 
 
-def test_nan_passes_through_a_relu(device):
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape[0]])
+def test_a_relu_there_and_back(device, shape):
+    """The gradient by what goes into a ReLU, through the bits that its product has noted."""
+    (n, i, o), rng = shape, np.random.default_rng(4)
+    x, W, b, dz, V = normal(rng, n, i), normal(rng, i, o), normal(rng, o), normal(rng, n, i), normal(rng, o, i)
+    mask = device.zeros(n * cublaslt.mask_width(o) // 8, np.uint8)
+    y, _ = multiply(device, kernels.FLOAT32, x, W, epilogue=cublaslt.ADD_BIAS_RELU_MASK, vector=b, mask=mask)
+    within(y, np.maximum(np.float64(x) @ W + b, 0), np.abs(np.float64(x)) @ np.abs(W) + np.abs(b), 8 * U)
+    dx, _ = multiply(device, kernels.FLOAT32, dz, V, (False, True), cublaslt.TIMES_MASK, mask=mask)
+    within(dx, np.float64(dz) @ V.T * (y > 0), np.abs(np.float64(dz)) @ np.abs(V.T), 8 * U)
+
+
+@pytest.mark.parametrize("epilogue", [cublaslt.ADD_BIAS_RELU, cublaslt.ADD_BIAS_RELU_MASK])
+def test_nan_passes_through_a_relu(device, epilogue):
     """NVIDIA's documentation says max(x, 0), which leaves open what becomes of NaN."""
     x, W, b = float32([[np.nan], [1], [-1]]), float32([[2]]), float32([1])
-    y, _ = multiply(device, kernels.FLOAT32, x, W, epilogue=cublaslt.ADD_BIAS_RELU, vector=b)
+    mask = device.zeros(3 * 128 // 8, np.uint8)
+    y, _ = multiply(device, kernels.FLOAT32, x, W, epilogue=epilogue, vector=b, mask=mask)
     np.testing.assert_array_equal(y, float32([[np.nan], [3], [0]]))
 
 
@@ -232,8 +249,8 @@ def three_layers():
     return program_of([minidl.Dense(40, "relu"), minidl.Dense(7, "tanh"), minidl.Dense(3)], "mse", auc=False)
 
 
-def products_of(made, device, monkeypatch):
-    """Whose each of a step's products was: cuBLASLt's, or a kernel's name."""
+def products_of(made, device, monkeypatch, *others):
+    """Whose each of a step's products was: cuBLASLt's, or a kernel's name; and where these ``others`` were launched."""
     found, launch, multiply = [], device.launch, device.multiply
 
     def noted(kernel, *rest):
@@ -244,7 +261,7 @@ def products_of(made, device, monkeypatch):
         patched.setattr(device, "launch", noted)
         patched.setattr(device, "multiply", lambda product: found.append(product.name) or multiply(product))
         made.step(*map(device.upload, (X, TARGETS["mse"], np.arange(len(X), dtype=np.int32))), None)
-    return [name for name in found if name in (cublaslt.Product.name, *launches_cublaslt.PRODUCTS)]
+    return [name for name in found if name in (cublaslt.Product.name, *launches_cublaslt.PRODUCTS, *others)]
 
 
 @ON_THE_CPU
@@ -263,8 +280,26 @@ def test_each_product_is_whose_was_measured_to_be_faster(cpu, monkeypatch):
     assert products_of(network(three_layers(), cpu), cpu, monkeypatch) == [theirs, y, theirs, theirs, dx, dW]
 
 
-def test_a_gradient_has_parts_for_the_engine_s_own_kernels_alone(monkeypatch):
-    device, program = gpu_devices.device(), three_layers()
+@ON_THE_CPU
+@pytest.mark.parametrize("unknown", [cublaslt.ADD_BIAS_RELU_MASK, cublaslt.TIMES_MASK])
+def test_without_an_algorithm_for_a_mask_the_way_back_is_a_launch(cpu, unknown, monkeypatch):
+    plan = cublaslt.CublasLt.plan
+
+    def some(library, *arguments, **options):
+        return None if options["epilogue"] == unknown else plan(library, *arguments, **options)
+
+    for expected in (0, 1):
+        made = network(three_layers(), cpu, with_cublaslt=True)
+        found = products_of(made, cpu, monkeypatch, kernels.ACTIVATION_BACKWARD.name)
+        assert found.count(cublaslt.Product.name) == 6
+        assert found.count(kernels.ACTIVATION_BACKWARD.name) == expected
+        monkeypatch.setattr(cublaslt.CublasLt, "plan", some)
+    follow(program_of(everything()), "binary_crossentropy", WEIGHT, **WAYS["recorded, cuBLASLt"])
+
+
+@ON_THE_CPU
+def test_a_gradient_has_parts_for_the_engine_s_own_kernels_alone(cpu, monkeypatch):
+    device, program = cpu, three_layers()
     monkeypatch.setattr(launches_cublaslt.Network, "most_parts", lambda network: 3)
     for own, parts in ((), 1), (("backward_x",), 1), (("backward_W",), 3):
         wanted = lambda which, *_, own=own: which not in own  # noqa: E731
@@ -279,7 +314,7 @@ def test_products_of_both_kinds_follow_the_reference(own, monkeypatch):
     plan = launches_cublaslt.NetworkWithCublasLt.plan
     monkeypatch.setattr(
         launches_cublaslt.NetworkWithCublasLt, "plan",
-        lambda network, which, *rest: None if which == own else plan(network, which, *rest),
+        lambda network, which, *rest, **options: None if which == own else plan(network, which, *rest, **options),
     )  # fmt: skip
     follow(program_of(everything()), "binary_crossentropy", WEIGHT, **WAYS["recorded, cuBLASLt"])
 
@@ -340,8 +375,9 @@ def test_the_library_knows_every_attribute_that_is_set(describing, monkeypatch):
     a, b, made = (np.zeros(shape, np.float32) for shape in ((4, 3), (5, 4), (3, 5)))
     for precision in kernels.PRECISIONS:
         product = cublaslt.Product(
-            describing, precision, 3, 4, 5, a, b, made, transposed=(True, True), epilogue=cublaslt.SUM_A, vector=made
-        )
+            describing, precision, 3, 4, 5, a, b, made, transposed=(True, True), epilogue=cublaslt.TIMES_MASK,
+            vector=made, mask=made,
+        )  # fmt: skip
         values["MatmulDesc", 0], values["MatmulDesc", 1] = np.int32(cublaslt.COMPUTE[precision]), np.int32(0)
         for (kind, which), value in values.items():
             room, written = np.zeros_like(value[None]), ctypes.c_size_t()
@@ -352,7 +388,7 @@ def test_the_library_knows_every_attribute_that_is_set(describing, monkeypatch):
             assert (room[0], written.value) == (value, room.nbytes), (kind, which)
         for layout, wanted in zip(product.layouts, ((4, 5, 4), (3, 4, 3), (5, 3, 5)), strict=True):
             assert shape_of(describing, layout) == wanted
-    assert len(values) == 11
+    assert len(values) == 13
 
 
 def shape_of(describing, layout):

@@ -22,8 +22,9 @@ COMPUTE = {  # cublasComputeType_t: in float32; or with what it is given rounded
     k.FLOAT32: 68, k.THREE_TF32: 68, k.TF32: 77, k.BFLOAT16: 75,
 }  # fmt: skip
 FLOAT = 0  # CUDA_R_32F of cudaDataType
-TRANSPOSED_A, TRANSPOSED_B, EPILOGUE, BIAS = 3, 4, 7, 8  # cublasLtMatmulDescAttributes_t
-PLAIN, ADD_BIAS, ADD_BIAS_RELU, SUM_A = 1, 4, 6, 256  # cublasLtEpilogue_t; the last one is BGRADA
+TRANSPOSED_A, TRANSPOSED_B, EPILOGUE, BIAS, MASK, MASK_WIDTH = 3, 4, 7, 8, 11, 12  # cublasLtMatmulDescAttributes_t
+PLAIN, ADD_BIAS, ADD_BIAS_RELU, SUM_A = 1, 4, 6, 256  # cublasLtEpilogue_t; the last one is BGRADA there,
+ADD_BIAS_RELU_MASK, TIMES_MASK = 134, 136  # and these RELU_AUX_BIAS and DRELU
 WORKSPACE, ALIGNMENTS = 1, (5, 6, 7, 8)  # cublasLtMatmulPreferenceAttributes_t; of A, B, C and D
 MOST_ALIGNMENT = 256  # bytes; the most that an algorithm asks for
 NOT_SUPPORTED = 15  # CUBLAS_STATUS_NOT_SUPPORTED
@@ -111,11 +112,21 @@ class CublasLt:
         return None if planned.found is None else planned
 
 
+def mask_width(columns: int) -> int:
+    """Bits of a row of a mask: whole 128s."""
+    return -(-columns // 128) * 128
+
+
 class Product:
     """C = A B for A (rows, inner), B (inner, columns), row by row as everywhere in this engine, in float32.
 
-    A and B may lie ``transposed``. Epilogues: PLAIN; ADD_BIAS, C + vector (columns,); ADD_BIAS_RELU, the same and then
-    max(., 0); SUM_A, which fills the vector with the sums over the rows of B. All memory is the device's.
+    A and B may lie ``transposed``. All memory is the device's. Epilogues:
+        PLAIN
+        ADD_BIAS: C + vector (columns,)
+        ADD_BIAS_RELU: the same, and then max(., 0)
+        ADD_BIAS_RELU_MASK: that notes as well, in the ``mask`` (rows, mask_width bits), which numbers are positive
+        TIMES_MASK: C with zeros where they were not
+        SUM_A: fills the vector with the sums over the rows of B
 
     The library's matrices lie column by column, which turns each into its transpose: so it computes C' = B' A', and
     what it calls A is B.
@@ -125,7 +136,7 @@ class Product:
 
     def __init__(
         self, library: CublasLt, precision: int, rows: int, inner: int, columns: int, a, b, c, *,
-        transposed: tuple[bool, bool] = (False, False), epilogue: int = PLAIN, vector=None,
+        transposed: tuple[bool, bool] = (False, False), epilogue: int = PLAIN, vector=None, mask=None,
     ):  # fmt: skip
         self.library = library
         self.memory = [library.address(matrix) for matrix in (b, a, c)]
@@ -134,6 +145,8 @@ class Product:
             TRANSPOSED_A: np.int32(transposed[1]), TRANSPOSED_B: np.int32(transposed[0]), EPILOGUE: np.uint32(epilogue),
             BIAS: np.uint64(0 if vector is None else library.address(vector)),
         }  # fmt: skip
+        if mask is not None:
+            attributes |= {MASK: np.uint64(library.address(mask)), MASK_WIDTH: np.int64(mask_width(columns))}
         for which, value in attributes.items():
             self.set("MatmulDesc", self.operation, which, value)
         shapes = [

@@ -6,6 +6,8 @@ import functools
 import warnings
 from collections.abc import Callable
 
+import numpy as np
+
 from minidl import contract as c
 from minidl.engines.cupy_engine import cublaslt, measured
 from minidl.engines.cupy_engine import kernels as k
@@ -44,6 +46,7 @@ class NetworkWithCublasLt(Network):
     def __init__(self, wanted: Wanted, device, program, rows: int, precision: int, *, training: bool):
         self.wanted, self.library = wanted, device.cublaslt
         self.plans: dict[tuple, cublaslt.Product | None] = {}
+        self.masks: dict[int, object] = {}  # of outputs of a ReLU: where they are positive, a bit for each
         self.gathered = False  # whether the first layer's product has had the batch gathered
         super().__init__(device, program, rows, precision, training=training)
 
@@ -56,10 +59,10 @@ class NetworkWithCublasLt(Network):
         _, _, inputs, units, _, _ = self.table[p]
         return self.wanted(which, self.rows, inputs, units)
 
-    def plan(self, which: str, p: int, a, b, result, epilogue=cublaslt.PLAIN, vector=None) -> cublaslt.Product | None:
+    def plan(self, which: str, p: int, a, b, result, epilogue=cublaslt.PLAIN, **options) -> cublaslt.Product | None:
         """A product of the dense layer p; None where the engine's own kernel computes it. Made before anything is
         recorded, since what is recorded is run before."""
-        key = which, p, *map(self.address, (a, b, result))
+        key = which, p, epilogue, *map(self.address, (a, b, result))
         if key not in self.plans:
             _, _, inputs, units, _, _ = self.table[p]
             shape, transposed = {
@@ -68,7 +71,7 @@ class NetworkWithCublasLt(Network):
                 BACKWARD_W: ((inputs, self.rows, units), (True, False)),
             }[which]
             self.plans[key] = self.library.plan(
-                self.precision, *shape, a, b, result, transposed=transposed, epilogue=epilogue, vector=vector
+                self.precision, *shape, a, b, result, transposed=transposed, epilogue=epilogue, **options
             ) if self.wants(which, p) else None  # fmt: skip
         return self.plans[key]
 
@@ -82,8 +85,11 @@ class NetworkWithCublasLt(Network):
         are launches of their own."""
         activation, q, dropout = self.behind(p)
         x, y = X if order is None else self.output(p), self.output(q)
-        epilogue = cublaslt.ADD_BIAS_RELU if activation == c.RELU else cublaslt.ADD_BIAS
-        product = self.plan(FORWARD, p, x, self.first(p), y, epilogue, self.second(p))
+        masked = activation == c.RELU and self.training and self.wants(FORWARD, p)
+        product = self.with_mask(p, q, x) if masked else None
+        if product is None:
+            epilogue = cublaslt.ADD_BIAS_RELU if activation == c.RELU else cublaslt.ADD_BIAS
+            product = self.plan(FORWARD, p, x, self.first(p), y, epilogue, vector=self.second(p))
         if product is None:
             return super().dense(p, X, order)
         if order is not None:
@@ -98,6 +104,19 @@ class NetworkWithCublasLt(Network):
         self.for_each(k.DROPOUT, units, y, self.output(q + 1), units, self.dropout(dropout))
         return q + 1
 
+    def with_mask(self, p: int, q: int, x) -> cublaslt.Product | None:
+        """The product that also notes where its ReLU, the output q, lets the gradient through."""
+        if q not in self.masks:
+            width = cublaslt.mask_width(self.table[p][c.OUTPUTS])
+            self.masks[q] = self.device.zeros(self.rows * width // 8, np.uint8)
+        product = self.plan(
+            FORWARD, p, x, self.first(p), self.output(q), cublaslt.ADD_BIAS_RELU_MASK, vector=self.second(p),
+            mask=self.masks[q],
+        )  # fmt: skip
+        if product is None:
+            self.masks[q] = None
+        return product
+
     def weights_gradient(self, p: int, X, order) -> None:
         """As in Network; the gradient by b is summed along with the product."""
         _, _, inputs, units, first, second = self.table[p]
@@ -105,7 +124,7 @@ class NetworkWithCublasLt(Network):
         x, dz = X if p == self.start and order is None else self.output(p), self.slope(p + 1)
         db = self.gradient[0][second:] if second < self.program.trainable else None
         epilogue = cublaslt.PLAIN if db is None else cublaslt.SUM_A
-        product = self.plan(BACKWARD_W, p, x, dz, self.gradient[0][first:], epilogue, db)
+        product = self.plan(BACKWARD_W, p, x, dz, self.gradient[0][first:], epilogue, vector=db)
         if product is None:
             super().weights_gradient(p, X, order)
             return
@@ -115,18 +134,20 @@ class NetworkWithCublasLt(Network):
         self.device.multiply(product)
 
     def gradient_before(self, p: int) -> int:
-        """As in Network; the ways back through a dropout and an activation are launches of their own."""
+        """As in Network. The way back through a ReLU is done along with the product where there is a mask; those
+        through other activations, and through a dropout, are launches of their own."""
         kind, _, inputs, _, _, _ = self.table[p]
         if kind != c.DENSE or (self.narrow and p == self.end - 1):
             return super().gradient_before(p)
         activation, y, dropout, arrived = self.before(p)
-        dx = self.slope(arrived)
-        product = self.plan(BACKWARD_X, p, self.slope(p + 1), self.first(p), dx)
+        given, dx, mask = (self.slope(p + 1), self.first(p)), self.slope(arrived), self.masks.get(y)
+        masked = None if mask is None else self.plan(BACKWARD_X, p, *given, dx, cublaslt.TIMES_MASK, mask=mask)
+        product = masked or self.plan(BACKWARD_X, p, *given, dx)
         if product is None:
             return super().gradient_before(p)
         self.device.multiply(product)
         if dropout is not None:
             self.for_each(k.DROPOUT, inputs, dx, dx, inputs, self.dropout(dropout))
-        if y is not None:
+        if y is not None and masked is None:
             self.for_each(k.ACTIVATION_BACKWARD, inputs, dx, self.output(y), dx, inputs, activation)
         return arrived

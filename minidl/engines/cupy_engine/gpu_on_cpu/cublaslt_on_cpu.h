@@ -17,7 +17,9 @@ namespace cublaslt_on_cpu {
 // that a wrong one in cublaslt.py shows.
 enum Status { SUCCESS = 0, NOT_INITIALIZED = 1, INVALID_VALUE = 7, EXECUTION_FAILED = 13, NOT_SUPPORTED = 15 };
 enum Compute { IN_FLOAT32 = 68, IN_BFLOAT16 = 75, IN_TF32 = 77 };
-enum Epilogue { PLAIN = 1, WITH_BIAS = 4, WITH_RELU_BIAS = 6, BIAS_GRADIENT_OF_A = 256 };
+enum Epilogue {
+    PLAIN = 1, WITH_BIAS = 4, WITH_RELU_BIAS = 6, WITH_RELU_BIAS_MASK = 134, TIMES_MASK = 136, BIAS_GRADIENT_OF_A = 256
+};
 constexpr int REAL_32 = 0;        // CUDA_R_32F
 constexpr uint64_t NEEDED = 512;  // bytes of workspace, of every product
 
@@ -32,6 +34,11 @@ struct Operation : Known {
     int compute, scale = REAL_32, transposed_a = 0, transposed_b = 0;
     unsigned epilogue = PLAIN;
     float* bias = nullptr;
+    unsigned char* mask = nullptr;
+    int64_t mask_width = 0;  // bits from one column to the next
+
+    bool has_bias() const { return epilogue != PLAIN && epilogue != TIMES_MASK; }
+    bool has_mask() const { return epilogue == WITH_RELU_BIAS_MASK || epilogue == TIMES_MASK; }
 };
 
 struct Layout : Known {
@@ -91,6 +98,8 @@ int attribute(Operation* o, int which, Use use) {
         case 4: return use(o->transposed_b);
         case 7: return use(o->epilogue);
         case 8: return use(o->bias);
+        case 11: return use(o->mask);
+        case 12: return use(o->mask_width);
     }
     return INVALID_VALUE;
 }
@@ -123,7 +132,8 @@ inline bool fits(const Operation* o, const Layout* a, const Layout* b, const Lay
     uint64_t rows = o->transposed_a ? a->columns : a->rows, inner = o->transposed_a ? a->rows : a->columns;
     uint64_t columns = o->transposed_b ? b->rows : b->columns;
     return inner == (o->transposed_b ? b->columns : b->rows) && d->rows == rows && d->columns == columns &&
-           c->rows == rows && c->columns == columns && (o->epilogue == PLAIN || o->bias != nullptr);
+           c->rows == rows && c->columns == columns && (!o->has_bias() || o->bias != nullptr) &&
+           (!o->has_mask() || (o->mask != nullptr && o->mask_width % 128 == 0 && o->mask_width >= (int64_t)rows));
 }
 
 // What identifies a product, which an algorithm is found for.
@@ -167,8 +177,11 @@ inline void multiply(const Operation& o, float alpha, const float* A, const Layo
                 sum += (double)rounded(o.compute, A[o.transposed_a ? i * a.leading + k : k * a.leading + i]) *
                        rounded(o.compute, B[o.transposed_b ? k * b.leading + j : j * b.leading + k]);
             double value = alpha * sum + (beta == 0 ? 0 : beta * C[j * c.leading + i]);  // where beta is 0, C is not read
-            if (o.epilogue == WITH_BIAS || o.epilogue == WITH_RELU_BIAS) value += o.bias[i];
-            if (o.epilogue == WITH_RELU_BIAS && value < 0) value = 0;
+            unsigned char *bits = o.has_mask() ? o.mask + (j * o.mask_width + i) / 8 : nullptr, bit = 1 << i % 8;
+            if (o.has_bias() && o.epilogue != BIAS_GRADIENT_OF_A) value += o.bias[i];
+            if (o.epilogue == WITH_RELU_BIAS_MASK) *bits = value > 0 ? *bits | bit : *bits & ~bit;
+            if ((o.epilogue == WITH_RELU_BIAS || o.epilogue == WITH_RELU_BIAS_MASK) && value < 0) value = 0;
+            if (o.epilogue == TIMES_MASK && !(*bits & bit)) value = 0;
             D[j * d.leading + i] = (float)value;
         }
 }
@@ -238,8 +251,9 @@ int cublasLtMatmulAlgoGetHeuristic(Handle* handle, Operation* o, Layout* a, Layo
                                    Preference* preference, int most, Found* found, int* count) {
     if (!is(handle, Known::HANDLE)) return NOT_INITIALIZED;
     if (!fits(o, a, b, c, d) || !is(preference, Known::PREFERENCE) || most < 1) return INVALID_VALUE;
-    bool known = o->epilogue == PLAIN || o->epilogue == WITH_BIAS || o->epilogue == WITH_RELU_BIAS ||
-                 o->epilogue == BIAS_GRADIENT_OF_A;
+    bool known = false;
+    for (unsigned each : {PLAIN, WITH_BIAS, WITH_RELU_BIAS, WITH_RELU_BIAS_MASK, TIMES_MASK, BIAS_GRADIENT_OF_A})
+        known = known || o->epilogue == each;
     *count = known && preference->workspace >= NEEDED;
     if (*count == 0) return NOT_SUPPORTED;
     *found = {algorithm(o, a, b, d, preference->alignment), NEEDED, SUCCESS, 1, {}};
@@ -264,7 +278,8 @@ int cublasLtMatmul(Handle* handle, Operation* o, const float* alpha, const float
         if (!is_given_out(matrices[i], 4 * layouts[i]->size())) return INVALID_VALUE;
         if (alignment[i] == 0 || !is_aligned(matrices[i], alignment[i])) return EXECUTION_FAILED;
     }
-    if (o->epilogue != PLAIN && !is_given_out(o->bias, 4 * d->rows)) return INVALID_VALUE;
+    if (o->has_bias() && !is_given_out(o->bias, 4 * d->rows)) return INVALID_VALUE;
+    if (o->has_mask() && !is_given_out(o->mask, d->columns * o->mask_width / 8)) return INVALID_VALUE;
     std::memset(workspace, cuda_on_cpu::GUARD_BYTE, NEEDED);  // nobody may count on what was there
     multiply(*o, *alpha, A, *a, B, *b, *beta, C, *c, D, *d);
 #ifndef __SANITIZE_ADDRESS__
