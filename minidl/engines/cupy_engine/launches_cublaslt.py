@@ -22,8 +22,9 @@ def network(device, program, rows: int, precision: int, *, training: bool, with_
     that was measured to be faster; RuntimeError, or in the last case a warning, where there is no cuBLASLt."""
     wanted: Wanted = lambda *_: True  # noqa: E731
     if with_cublaslt is None:
-        with_cublaslt = measured.is_known(device.name)
         wanted = functools.partial(measured.cublaslt_is_faster, device.name, precision)
+        layers = [row for row in program.table.tolist() if row[c.KIND] == c.DENSE]
+        with_cublaslt = any(wanted(each, rows, row[c.INPUTS], row[c.OUTPUTS]) for row in layers for each in PRODUCTS)
         if with_cublaslt:
             try:
                 device.cublaslt  # noqa: B018

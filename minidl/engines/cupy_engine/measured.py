@@ -32,11 +32,6 @@ def most_rows(gpu: str, parameters: int) -> int:
     return min(found, key=lambda point: distance(point[:1], [parameters]))[1] if found else ROWS
 
 
-def is_known(gpu: str) -> bool:
-    """Whether any product was measured on it."""
-    return bool(table().get(gpu, {}).get("cublaslt"))
-
-
 def cublaslt_is_faster(gpu: str, precision: int, product: str, rows: int, inputs: int, units: int) -> bool:
     """As measured with the most similar shape, in this precision (kernels.py)."""
     key = [kernels.PRECISION_NAMES[precision], product]

@@ -176,7 +176,8 @@ inline void multiply(const Operation& o, float alpha, const float* A, const Layo
             for (uint64_t k = 0; k < inner; k++)
                 sum += (double)rounded(o.compute, A[o.transposed_a ? i * a.leading + k : k * a.leading + i]) *
                        rounded(o.compute, B[o.transposed_b ? k * b.leading + j : j * b.leading + k]);
-            double value = alpha * sum + (beta == 0 ? 0 : beta * C[j * c.leading + i]);  // where beta is 0, C is not read
+            double value = alpha * sum;
+            if (beta != 0) value += beta * C[j * c.leading + i];  // else C is not read
             unsigned char *bits = o.has_mask() ? o.mask + (j * o.mask_width + i) / 8 : nullptr, bit = 1 << i % 8;
             if (o.has_bias() && o.epilogue != BIAS_GRADIENT_OF_A) value += o.bias[i];
             if (o.epilogue == WITH_RELU_BIAS_MASK) *bits = value > 0 ? *bits | bit : *bits & ~bit;
