@@ -322,6 +322,35 @@ def test_products_of_both_kinds_follow_the_reference(own, monkeypatch):
 
 
 @ON_THE_CPU
+def test_a_dropout_behind_a_masked_relu_follows_the_reference():
+    layers = [minidl.Dense(40, "relu"), minidl.Dropout(0.25), minidl.Dense(9, "relu"), minidl.Dense(3, "sigmoid")]
+    follow(program_of(layers), "binary_crossentropy", WEIGHT, **WAYS["recorded, cuBLASLt"])
+
+
+@ON_THE_CPU
+def test_while_recording_nothing_is_planned_or_allocated(cpu, monkeypatch):
+    """Neither may be done while a stream is captured."""
+    calls = []
+
+    def watched(plain):
+        def call(*arguments, **options):
+            calls.append(plain)
+            assert cpu.recording is None
+            return plain(*arguments, **options)
+
+        return call
+
+    for owner, name in ((cublaslt.CublasLt, "call"), (cpu, "empty")):
+        monkeypatch.setattr(owner, name, watched(getattr(owner, name)))
+    program = program_of(everything())
+    trainer = CapturedTrainer(
+        program, X, TARGETS["binary_crossentropy"], None, 16, device=cpu, **WAYS["recorded, cuBLASLt"]
+    )
+    runs(trainer, program)
+    assert len(calls) > 100
+
+
+@ON_THE_CPU
 @pytest.mark.parametrize("fault", [None, "clear_rest", "gather"])
 def test_a_short_batch_must_be_cleared_and_rows_gathered(cpu, fault, monkeypatch):
     """What the tests of training are worth: without either, the loss curve is another one."""
