@@ -169,9 +169,9 @@ pd.DataFrame(lines, index=head).T
 
 # %% [markdown]
 # *Here* are the points of the picture, where the sigmoid is hard. *All floats* begins at the smallest and ends at the
-# largest, half of them nearer to 0 than 1 and most of the others huge: easy ones. Neither is a proof. The bound is a promise: it stands in `minidl/contract.py` (NumPy's is
-# wider, since its `np.exp` is another on other processors), the tests hold every engine to it, and `python -m perf ulp
-# --all` looks at every float32 that there is.
+# largest, half of them nearer to 0 than 1 and most of the others huge: easy ones. Neither is a proof. The bound is a
+# promise: it stands in `minidl/contract.py` (NumPy's is wider, since its `np.exp` is another on other processors), the
+# tests hold every engine to it, and `python -m perf ulp --all` looks at every float32 that there is.
 #
 # ## tanh: the same illness in another place
 #

@@ -176,10 +176,10 @@ print("the same bits:", ", ".join(same))
 
 # %% [markdown]
 # All are far below 1: no version pays for its speed with digits. (`three Python loops` saw one row only, since it is
-# so slow, and the largest error of one row is smaller than that of 256.) And where several bars are equal, the results are equal to the bit: from `njit` on each version begins
-# with the bias and adds the products in the order of $k$; loops, tiles, packing and threads change *which sum is
-# worked on next*, never the sum. BLAS goes through $k$ in pieces and adds up the pieces: shorter sums, a slightly
-# smaller error.
+# so slow, and the largest error of one row is smaller than that of 256.) And where several bars are equal, the results
+# are equal to the bit: from `njit` on each version begins with the bias and adds the products in the order of $k$;
+# loops, tiles, packing and threads change *which sum is worked on next*, never the sum. BLAS goes through $k$ in pieces
+# and adds up the pieces: shorter sums, a slightly smaller error.
 #
 # ## Time against the ceiling
 #
