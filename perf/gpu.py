@@ -1,7 +1,7 @@
 """A GPU, in under 8 minutes: its ceilings, its tests, its accuracy, and minidl beside PyTorch and JAX, in turns.
 
-Everything goes to perf/results/gpu-NAME.json and .png, NAME being the GPU's; and what is to be chosen between recorded
-steps and the persistent kernel, to the engine's measured.json. With ``--device cpu`` all of it is run on
+Everything goes to perf/results/gpu-NAME.json and .png, NAME being the GPU's; and what is to be chosen among recorded
+steps, the persistent kernel and cuBLASLt, to the engine's measured.json. With ``--device cpu`` all of it is run on
 the CPU's stand-in for a GPU, on tiny networks, to see that it runs: those are no figures of a GPU, and are kept nowhere
 but where ``--out`` says.
 """
@@ -21,6 +21,7 @@ from perf import gpu_cases, gpu_ceilings, gpu_checks, gpu_choice, gpu_contest, g
 from perf.rivals import gpu_minidl
 
 MINUTES = 6.5  # after which nothing new is begun
+CHOICE_SECONDS = 40  # after which no more products are compared
 NO_GPU = "NOTE: the CPU stands in for a GPU here; these are not GPU figures"
 
 
@@ -60,12 +61,15 @@ def main(device: str, seconds: float, out: Path | None) -> None:
     content["loss_curves"] = gpu_checks.loss_curves(device)
     for name, error in content["loss_curves"].items():
         print(f"loss curve, {name}: within {error:.1e} of the NumPy engine's", flush=True)
-    content["cases"] = cases_of(device, seconds, deadline, content["ceilings"]["copy"])
-    content["choice"] = gpu_choice.measure(device)
-    for parameters, rows in content["choice"]:
+    content["choice"] = gpu_choice.measure(device, time.monotonic() + CHOICE_SECONDS)
+    for parameters, rows in content["choice"]["one launch"]:
         print(f"{parameters:,} parameters: one launch for many steps is faster up to a batch of {rows:,} rows")
+    for precision, product, rows, inputs, units, ratio in content["choice"]["cublaslt"]:
+        shape = f"{product} of {rows:,} rows, {inputs:,} to {units:,}, in {precision}"
+        print(f"{shape}: the engine's own takes {ratio:.2f}x as long as cuBLASLt")
     if device == "gpu":
         gpu_choice.keep(content["gpu"], content["choice"])
+    content["cases"] = cases_of(device, seconds, deadline, content["ceilings"]["copy"])
     write(content, out)
     if device == "cpu":
         print(NO_GPU)

@@ -22,10 +22,9 @@ from perf import cases, gpu_cases
 from perf.rivals import gpu_minidl
 
 ROOT = Path(__file__).parent.parent
-TESTS = ["tests/test_gpu_kernels.py", "tests/test_gpu_training.py", "tests/test_cupy.py"]
+TESTS = ["tests/test_gpu_kernels.py", "tests/test_gpu_training.py", "tests/test_gpu_cublaslt.py", "tests/test_cupy.py"]
 TOOLS = ("memcheck", "racecheck", "synccheck")
 SECONDS, TOOL_SECONDS = 120, 40  # that the tests, and that each tool may take
-PRECISIONS = {"float32": k.FLOAT32, "TF32": k.TF32, "three TF32": k.THREE_TF32, "bfloat16": k.BFLOAT16}
 SHAPES = ((512, 784, 256), (64, 4096, 64))  # rows, inputs, units
 SMALL_SHAPES = ((40, 100, 36),)
 UNIT = 2.0**-24  # the rounding unit of float32
@@ -65,7 +64,8 @@ def accuracy(device: str) -> dict[str, dict]:
     for n, i, o in SMALL_SHAPES if device == "cpu" else SHAPES:
         x, W = (rng.standard_normal(shape).astype(np.float32) for shape in ((n, i), (i, o)))
         wanted, yardstick = np.float64(x) @ np.float64(W), np.abs(np.float64(x)) @ np.abs(np.float64(W))
-        made = {name: dense(on, x, W, np.zeros(o, np.float32), precision) for name, precision in PRECISIONS.items()}
+        b = np.zeros(o, np.float32)
+        made = {name: dense(on, x, W, b, precision) for precision, name in enumerate(k.PRECISION_NAMES)}
         made["the library's float32"] = library_product(device, x, W)
         found[f"{n} x {i} x {o}"] = {
             name: float(np.max(np.abs(y - wanted) / yardstick) / UNIT) for name, y in made.items()

@@ -33,6 +33,14 @@ def device(turns=TURNS[-1] if TURNS else None):
     return CpuDevice(*turns, library=Path(SANITIZED) if SANITIZED else None)
 
 
+def has_cublaslt(turns=TURNS[-1] if TURNS else None):
+    """Whether that device can multiply by cuBLASLt; the CPU's has what stands in for it."""
+    try:
+        return turns is not None and bool(device(turns).cublaslt)
+    except RuntimeError:
+        return False
+
+
 class SharedMemoryGpu(GpuDevice):
     """A GPU with memory that the host sees as well, as NumPy's arrays, so that tests can look into it and write there.
 
@@ -76,6 +84,11 @@ class SharedMemoryGpu(GpuDevice):
 
     def launch(self, kernel, blocks, *arguments):
         super().launch(kernel, blocks, *arguments)
+        if not self.recording:
+            self.synchronize()
+
+    def multiply(self, product):
+        super().multiply(product)
         if not self.recording:
             self.synchronize()
 

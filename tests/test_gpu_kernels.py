@@ -84,10 +84,12 @@ def test_a_gpu_is_handed_the_same_bytes():
         assert gpu.packed(argument).tobytes() == cpu.packed(argument)
 
 
-def test_begin_batch_walks_through_the_epochs(device):
+@pytest.mark.parametrize("before", [-1, 4, 3_000])
+def test_begin_batch_walks_through_the_epochs(device, before):
+    """After so many steps; in the first one its number is 0."""
     numbers = [0.01, 0, 0.9, 0.999, 1e-7, 0]
-    at, rates = place(device, rows=7, batch_size=3, epochs=2, first=-3, step=4), device.upload(np.array(numbers))
-    for step, (epoch, first) in enumerate([(0, 0), (0, 3), (0, 6), (1, 0), (1, 3), (1, 6)], start=5):
+    at, rates = place(device, rows=7, batch_size=3, epochs=2, first=-3, step=before), device.upload(np.array(numbers))
+    for step, (epoch, first) in enumerate([(0, 0), (0, 3), (0, 6), (1, 0), (1, 3), (1, 6)], start=before + 1):
         device.launch(kernels.BEGIN_BATCH, 1, at, c.ADAM, rates)
         now = at.view(kernels.STRUCTS["Place"])[0]
         assert (now["step"], now["epoch"], now["first"]) == (step, epoch, first)
@@ -96,7 +98,7 @@ def test_begin_batch_walks_through_the_epochs(device):
     for _ in range(2):  # all epochs are done: nothing moves any more
         device.launch(kernels.BEGIN_BATCH, 1, at, c.SGD, rates)
         now = at.view(kernels.STRUCTS["Place"])[0]
-        assert (now["step"], now["epoch"], now["first"], now["rate"]) == (11, 2, 0, 0.01)
+        assert (now["step"], now["epoch"], now["first"], now["rate"]) == (before + 7, 2, 0, 0.01)
 
 
 @pytest.mark.parametrize("width", [1, 5, 33])
@@ -107,6 +109,19 @@ def test_gather(device, rng, width):
     device.launch(kernels.GATHER, 2, device.upload(X), device.upload(order), x, width, at)
     np.testing.assert_array_equal(x[:4], X[order[1, 16:]])
     assert np.isnan(x[4:]).all()  # the last batch is a short one
+
+
+@pytest.mark.parametrize(("first", "left"), [(0, 0), (16, 4), (20, 8)])
+def test_clear_rest(device, rng, first, left):
+    """Of batches of 8 rows: none after a whole one, the last 4 after a short one, all where there is no batch."""
+    x, dz = normal(rng, 8, 5), normal(rng, 8, 3)
+    memory = [device.upload(np.append(array, np.ones((1, array.shape[1]), np.float32), 0)) for array in (x, dz)]
+    at = place(device, rows=20, batch_size=8, epoch=int(first == 20), first=first % 20)
+    device.launch(kernels.CLEAR_REST, 2, *memory, 5, 3, 8, at)
+    for found, array in zip(memory, (x, dz), strict=True):
+        array[8 - left :] = 0
+        np.testing.assert_array_equal(found[:8], array)
+        assert (found[8] == 1).all()
 
 
 # --- each number for itself -------------------------------------------------------------------------------------------
@@ -552,11 +567,12 @@ def test_planted_faults_are_found(fault):
 
 
 def sanitized(library, *arguments):
-    """This file in a process of its own, with a library under the sanitizers."""
+    """This file and that of cuBLASLt's products in a process of its own, with a library under the sanitizers."""
     environment = os.environ | {
         "LD_PRELOAD": build.sanitizer(), "ASAN_OPTIONS": "detect_leaks=0", "MINIDL_SANITIZED_KERNELS": str(library)
     }  # fmt: skip
-    command = [sys.executable, "-m", "pytest", "-s", "-v", "-p", "no:cacheprovider", __file__, *arguments]
+    files = [__file__, str(Path(__file__).with_name("test_gpu_cublaslt.py"))]
+    command = [sys.executable, "-m", "pytest", "-s", "-v", "-p", "no:cacheprovider", *files, *arguments]
     root = Path(__file__).parents[1]
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
 

@@ -11,7 +11,7 @@ import pytest
 
 import minidl
 from minidl import contract as c
-from minidl.engines.cupy_engine import chosen, kernels, measured, persistent, streamed
+from minidl.engines.cupy_engine import chosen, kernels, launches_cublaslt, measured, persistent, streamed
 from minidl.engines.cupy_engine.captured import CapturedForward, CapturedTrainer
 from minidl.engines.cupy_engine.launches import Network
 from minidl.engines.numpy_engine import infer, train
@@ -103,7 +103,13 @@ def follow(program, loss, sample_weight=None, bound=2e-4, **options):
     return trainer
 
 
-WAYS = {"recorded": False, "in one launch": True}
+WAYS = {
+    "recorded": {"in_one_launch": False, "with_cublaslt": False},
+    "recorded, cuBLASLt": {"in_one_launch": False, "with_cublaslt": True},
+    "in one launch": {"in_one_launch": True},
+}
+if not gpu_devices.has_cublaslt():
+    del WAYS["recorded, cuBLASLt"]
 HEADS = [
     ("mse", "linear"), ("mse", "sigmoid"), ("mae", "linear"), ("mae", "sigmoid"), ("binary_crossentropy", "sigmoid"),
     ("categorical_crossentropy", "softmax"), ("sparse_categorical_crossentropy", "softmax"),
@@ -115,8 +121,8 @@ HEADS = [
 def test_every_loss_follows_the_reference(way, loss, head):
     auc = loss == "binary_crossentropy" and head == "sigmoid"
     program = program_of(everything(head), loss, auc=auc)
-    trainer = follow(program, loss, WEIGHT, in_one_launch=WAYS[way])
-    assert trainer.in_one_launch == WAYS[way]
+    trainer = follow(program, loss, WEIGHT, **WAYS[way])
+    assert trainer.in_one_launch == WAYS[way]["in_one_launch"]
 
 
 LOGITS = {
@@ -130,40 +136,42 @@ LOGITS = {
 @pytest.mark.parametrize("loss", LOGITS)
 def test_losses_from_logits_follow_the_reference(way, loss):
     program = program_of(everything("linear"), LOGITS[loss](from_logits=True), auc=False)
-    follow(program, loss, WEIGHT, in_one_launch=WAYS[way])
+    follow(program, loss, WEIGHT, **WAYS[way])
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_follows_the_reference(way, optimizer):
-    follow(program_of(everything(), optimizer=optimizer), "binary_crossentropy", in_one_launch=WAYS[way])
+    follow(program_of(everything(), optimizer=optimizer), "binary_crossentropy", **WAYS[way])
 
 
 @pytest.mark.parametrize(
-    ("way", "name"), [(way, name) for way in WAYS for name, (_, fits) in NETWORKS.items() if fits or not WAYS[way]]
+    ("way", "name"),
+    [(way, name) for way in WAYS for name, (_, fits) in NETWORKS.items() if fits or not WAYS[way]["in_one_launch"]],
 )
 def test_every_network_follows_the_reference(way, name):
     layers, _ = NETWORKS[name]
     program = program_of(layers(), auc=name not in ("a dropout last", "an activation of its own"))
-    trainer = follow(program, "binary_crossentropy", WEIGHT, in_one_launch=WAYS[way])
-    assert trainer.in_one_launch == WAYS[way]
+    trainer = follow(program, "binary_crossentropy", WEIGHT, **WAYS[way])
+    assert trainer.in_one_launch == WAYS[way]["in_one_launch"]
 
 
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "in one launch"])
 @pytest.mark.parametrize(
     ("loss", "head"), [("mse", "tanh"), ("mse", "softmax"), ("categorical_crossentropy", "softmax")]
 )
-def test_a_wide_head_follows_the_reference(loss, head, monkeypatch):
+def test_a_wide_head_follows_the_reference(way, loss, head, monkeypatch):
     """More outputs than a warp computes along with the loss."""
     y = RNG.uniform(size=(ROWS, 40)).astype(np.float32)
     monkeypatch.setitem(TARGETS, loss, y / y.sum(1, keepdims=True))
     program = program_of([minidl.Dense(9, "relu"), minidl.Dense(40, head)], loss, auc=False)
-    assert not follow(program, loss, WEIGHT).in_one_launch
+    follow(program, loss, WEIGHT, **WAYS[way])
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_three_products_in_tf32_follow_the_reference(way):
     program = program_of(everything(), auc=False)
-    follow(program, "binary_crossentropy", precision=kernels.THREE_TF32, in_one_launch=WAYS[way])
+    follow(program, "binary_crossentropy", precision=kernels.THREE_TF32, **WAYS[way])
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -172,9 +180,7 @@ def test_rounded_products_follow_the_loss_curve(precision, most, least, way):
     programs = [program_of(everything(), auc=False) for _ in range(2)]
     y, device = TARGETS["binary_crossentropy"], gpu_devices.device()
     wanted, _, _ = runs(train.Trainer(programs[0], X, y, None, 16), programs[0])
-    trainer = CapturedTrainer(
-        programs[1], X, y, None, 16, device=device, precision=precision, in_one_launch=WAYS[way]
-    )  # fmt: skip
+    trainer = CapturedTrainer(programs[1], X, y, None, 16, device=device, precision=precision, **WAYS[way])
     found, _, _ = runs(trainer, programs[1])
     np.testing.assert_allclose(found[:, c.LOSS], wanted[:, c.LOSS], rtol=most)
     assert np.abs(found[:, c.LOSS] / wanted[:, c.LOSS] - 1).max() > least  # it is not float32
@@ -188,7 +194,7 @@ def test_a_run_can_be_repeated_to_the_bit(way):
         program = program_of(everything())
         trainer = CapturedTrainer(
             program, X, TARGETS["binary_crossentropy"], WEIGHT, 16, device=gpu_devices.device(turns),
-            in_one_launch=WAYS[way],
+            **WAYS[way],
         )  # fmt: skip
         sums, arrays, _ = runs(trainer, program)
         found.append((sums.tobytes(), [array.tobytes() for array in arrays]))
@@ -258,11 +264,13 @@ def meddle(program):
     program.variance(program.table[0])[...] *= 2
 
 
+@pytest.mark.parametrize("with_cublaslt", [False, True] if gpu_devices.has_cublaslt() else [False])
 @pytest.mark.parametrize("rows", [1, 7, 75])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_forward_follows_the_reference(name, rows):
+def test_forward_follows_the_reference(name, rows, with_cublaslt):
     program = program_of(NETWORKS[name][0](), auc=name not in ("a dropout last", "an activation of its own"))
-    forward, out = CapturedForward(program, 16, device=gpu_devices.device()), np.empty((rows, 3), np.float32)
+    forward = CapturedForward(program, 16, device=gpu_devices.device(), with_cublaslt=with_cublaslt)
+    out = np.empty((rows, 3), np.float32)
     y = TARGETS["binary_crossentropy"]
     for _ in range(2):  # the second time with other weights
         forward.take()
@@ -274,16 +282,17 @@ def test_forward_follows_the_reference(name, rows):
         program.parameters[: program.trainable] *= 1.5
 
 
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "in one launch"])
 @pytest.mark.parametrize("weight", [None, WEIGHT])
 @pytest.mark.parametrize("name", ["everything", "one layer", "a dropout first"])
-def test_data_that_do_not_fit_are_streamed_to_the_same_bits(name, weight, monkeypatch):
+def test_data_that_do_not_fit_are_streamed_to_the_same_bits(name, weight, way, monkeypatch):
     """Shuffled, with a last batch that is ragged, in two runs; the CPU's device copies as late as it may."""
     found, device = [], gpu_devices.device()
     for free in (2**40, 1000):
         monkeypatch.setattr(device, "free_memory", lambda free=free: free)
         program = program_of(NETWORKS[name][0]())
         trainer = CapturedTrainer(
-            program, X, TARGETS["binary_crossentropy"], weight, 16, device=device, in_one_launch=False
+            program, X, TARGETS["binary_crossentropy"], weight, 16, device=device, **WAYS[way]
         )  # fmt: skip
         assert bool(trainer.buffers) == (free == 1000)
         sums, arrays, step = runs(trainer, program)
@@ -316,7 +325,8 @@ def test_rows_that_nobody_waits_for_are_missing(fault, monkeypatch):
 
 def test_the_way_is_chosen_by_what_was_measured(monkeypatch):
     device = gpu_devices.device()
-    monkeypatch.setattr(measured, "table", lambda: {"A": [[1_000, 64], [100_000, 0]], device.name: [[400, 8]]})
+    tables = {"A": {"one launch": [[1_000, 64], [100_000, 0]]}, device.name: {"one launch": [[400, 8]]}}
+    monkeypatch.setattr(measured, "table", lambda: tables)
     chosen_rows = [measured.most_rows("A", size) for size in (10, 9_000, 11_000, 10**7)]
     assert chosen_rows == [64, 64, 0, 0]
     assert measured.most_rows("not measured", 1_000) == measured.ROWS
@@ -327,10 +337,16 @@ def test_the_way_is_chosen_by_what_was_measured(monkeypatch):
         assert trainer.in_one_launch == (batch_size == 8)
 
 
-def test_the_shipped_table_names_gpus_and_networks():
-    for name, points in measured.table().items():
+def test_the_shipped_table_names_gpus_networks_and_products():
+    for name, found in measured.table().items():
         assert "none" not in name
-        assert all(parameters > 0 and rows >= 0 for parameters, rows in points)
+        assert set(found) == {"one launch", "cublaslt"}
+        assert all(parameters > 0 and rows >= 0 for parameters, rows in found["one launch"])
+        for precision, product, *numbers in found["cublaslt"]:
+            assert precision in kernels.PRECISION_NAMES
+            assert product in launches_cublaslt.PRODUCTS
+            assert len(numbers) == 4
+            assert all(number > 0 for number in numbers)
 
 
 def test_what_the_persistent_kernel_takes():

@@ -43,12 +43,14 @@ def test_everything_runs_where_the_cpu_stands_in(folder, one_test, capsys):
     for errors in content["accuracy"].values():
         assert errors["three TF32"] < 2 * errors["the library's float32"] < errors["TF32"] / 100
     assert content["loss_curves"]["recorded, highest"] < 1e-6
+    assert content["loss_curves"]["recorded, cuBLASLt, highest"] < 1e-6
     assert content["loss_curves"]["in one launch, high"] < 1e-3
     training, inference = gpu_cases.SMALL
     assert list(content["cases"]) == [*training, *inference]
     for name, case in content["cases"].items():
-        assert "minidl, recorded" in case["entries"]
+        assert {"minidl, recorded", "minidl, recorded, cuBLASLt"} <= set(case["entries"])
         assert ("minidl, in one launch" in case["entries"]) == (name in training)
+        assert "minidl, as chosen" in case["entries"]
         assert "minidl, readable" in case["left_out"]  # a rival that is missing is a line, too
         assert set(case["entries"]) | set(case["left_out"]) > {"minidl, readable", "minidl, recorded"}
         launches = [kernel for kernel, seconds in case.get("profile", []) if seconds > 0]
@@ -56,9 +58,16 @@ def test_everything_runs_where_the_cpu_stands_in(folder, one_test, capsys):
         assert any(key.startswith("JAX") for key in case["entries"] | case["left_out"])
         assert any(key.startswith("PyTorch") for key in case["entries"] | case["left_out"])
         assert all(outcome["met"] is None for outcome in case["goal"].values())
-    ((parameters, rows),) = content["choice"]
+    ((parameters, rows),) = content["choice"]["one launch"]
     assert parameters == 5 * 8 + 8 + 8 + 1
     assert rows in (0, 8, 16)
+    products = [("forward", 5, 8), ("backward_W", 5, 8), ("backward_W", 8, 1)]  # the others are the head's
+    precisions = "float32", "TF32", "bfloat16"
+    assert [tuple(row[:5]) for row in content["choice"]["cublaslt"]] == [
+        (precision, which, rows, inputs, units)
+        for rows in (8, 16) for precision in precisions for which, inputs, units in products
+    ]  # fmt: skip
+    assert all(ratio > 0 for *_, ratio in content["choice"]["cublaslt"])
     assert content["gpu"] not in json.loads(measured.TABLE.read_text())
     for name in content["cases"]["train 16"]["left_out"]:
         assert f"{name}: left out, " in said
@@ -116,9 +125,19 @@ def test_goals_are_judged_by_what_was_measured():
 
 def test_what_was_measured_is_kept_beside_other_gpus(tmp_path, monkeypatch):
     monkeypatch.setattr(measured, "TABLE", tmp_path / "measured.json")
-    monkeypatch.setattr(measured, "table", lambda: {"A": [[1, 2]]})
-    gpu_choice.keep("B", [[3, 4]])
-    assert json.loads(measured.TABLE.read_text()) == {"A": [[1, 2]], "B": [[3, 4]]}
+    a, b = ({"one launch": [[rows, 2]], "cublaslt": [["TF32", "forward", rows, 3, 4, 1.5]]} for rows in (1, 5))
+    monkeypatch.setattr(measured, "table", lambda: {"A": a})
+    gpu_choice.keep("B", b)
+    assert json.loads(measured.TABLE.read_text()) == {"A": a, "B": b}
+
+
+def test_products_are_left_out_without_time_or_library(monkeypatch, capsys):
+    networks = gpu_choice.SMALL_NETWORKS, gpu_choice.SMALL_BATCHES
+    assert gpu_choice.all_products(*networks, "cpu", deadline=0) == []
+    monkeypatch.setattr(gpu_choice.gpu_minidl, "no_cublaslt", lambda on: "it is not here")
+    assert gpu_choice.all_products(*networks, "cpu", deadline=float("inf")) == []
+    assert "no products by cuBLASLt: it is not here" in capsys.readouterr().out
+    assert gpu_choice.recorded_ways("cpu") == ["recorded"]
 
 
 def test_without_a_gpu_one_sentence_says_so(monkeypatch):

@@ -131,7 +131,9 @@ print(f"by tanh gives 0 from z = {lost:.1f} on downwards, where the truth is {1 
 #
 # - **By tanh** loses a bit whenever $z$ falls by 0.7. $\tanh(z/2)$ comes close to $-1$, where neighbours are $2^{-24}$
 #   apart; adding 1 takes the large part away, and what is left is rounding. This is *cancellation*: the addition itself
-#   makes no error at all, it only uncovers the one made before. Soon the result is 0, and its logarithm $-\infty$.
+#   makes no error at all, it only uncovers the one made before. At the peak one last bit is all that is left, where the
+#   truth has long become much smaller. Then the result is 0, its logarithm $-\infty$, and all of the truth is error: a
+#   number is $2^{23}$ to $2^{24}$ of its own units, and that is the plateau.
 # - **The textbook form** is as exact as one could wish, until $e^{-z}$ overflows at $z = -88.7$. Then
 #   $1/(1 + \infty) = 0$, which is off by millions of units, but of the smallest units there are. It is harmless until
 #   somebody divides by it or takes its logarithm; chapter 04 does.
@@ -166,8 +168,10 @@ head = ["mean", "rounded rightly, %", "largest, here", "largest, 4,000 of all fl
 pd.DataFrame(lines, index=head).T
 
 # %% [markdown]
-# The bound is a promise: it stands in `minidl/contract.py`, the tests hold every engine to it, and `python -m perf ulp
-# --all` looks at every float32 that there is.
+# *Here* are the points of the picture, where the sigmoid is hard. *All floats* begins at the smallest and ends at the
+# largest, half of them nearer to 0 than 1 and most of the others huge: easy ones. Neither is a proof. The bound is a
+# promise: it stands in `minidl/contract.py` (NumPy's is wider, since its `np.exp` is another on other processors), the
+# tests hold every engine to it, and `python -m perf ulp --all` looks at every float32 that there is.
 #
 # ## tanh: the same illness in another place
 #
@@ -231,7 +235,10 @@ pd.DataFrame(versions, index=["NaN", "infinity", "-infinity", "-0"]).T.map("{:g}
 #
 # and $e^r$ is needed between $-0.35$ and $0.35$ only. There a polynomial will do.
 #
-# > **What would you expect?** Of which degree, for the 24 bits of a float32? And for the 53 bits of a float64?
+# > **What would you expect?** Of which degree, for the 24 bits of a float32? And for 48 bits, twice as many?
+#
+# Two ways to such a polynomial: Taylor's, and the one through points that lie closer together towards the ends
+# (Chebyshev's), which shares its error out evenly.
 
 # %%
 half, degrees = np.log(2) / 2, range(1, 13)
@@ -249,15 +256,15 @@ charts.curves(lines, title, "degree", "largest relative error", logy=True)
 # %%
 for name, values in off.items():
     enough = [1 + int(np.argmax(np.array(values) < limit)) for limit in (2.0**-24, 2.0**-48)]
-    print(f"{name}: degree {enough[0]} for float32, {enough[1]} to come near to the rounding of float64")
+    print(f"{name}: degree {enough[0]} for 24 bits, {enough[1]} for 48")
 assert enough[0] <= 7 < enough[1]
 
 # %% [markdown]
 # Taylor's polynomial is perfect at 0 and wastes that; one that shares out its error evenly needs a degree less. The
-# engine's has degree 7, with coefficients from the Cephes library (S. Moshier, 1984 and after). Each step
-# `p = p * r + c` is one instruction for a whole vector, 4 to 16 numbers. There is no `if` in it: a branch that goes one
-# way for one number and another way for its neighbour cannot be taken by a vector. Limits are a choice between two
-# values that are both at hand.
+# engine's has degree 7, with coefficients from the Cephes library (S. Moshier, 1984 and after): one more than it must
+# have, since the steps round as well. Each step `p = p * r + c` is one instruction for a whole vector, 4 to 16 numbers.
+# There is no branch in it, which would go one way for one number and another way for its neighbour, as no vector can.
+# The `if ... else` in the first line is none: it chooses between two values that are both at hand.
 
 # %%
 if "numba" in engines:
@@ -290,7 +297,7 @@ if "numba" in engines:
 if "numba" in engines:
     ladder = ladders.get("activations")
     rungs = {rung.name: rung for rung in ladder.rungs}
-    display(*(listings.rung(rungs[name]) for name in ("NumPy in place", "njit, fused")))
+    display(*(listings.rung(rungs[name]) for name in ("NumPy in place", "njit, fused", "polynomial")))
 
 # %%
 if "numba" in engines:
@@ -312,8 +319,8 @@ if "numba" in engines:
 #
 # For the rest two things have to come together. *One loop* instead of four saves three quarters of the way, but with
 # the C library's `exp` in it the loop takes one number at a time and waits for arithmetic; the four loops of NumPy,
-# whose `exp` works on vectors, may even be faster. *The polynomial* makes the loop a vector's. Only now is it the
-# memory that it waits for, and only now do fewer bytes mean less time.
+# whose `exp` works on vectors, may even be faster. *The polynomial* makes the loop a vector's. Only now is the memory
+# in sight: the share of its ceiling, above, says how near.
 #
 # What a second core brings then depends on whether one alone can use up the memory's bandwidth, and on who else is
 # using it.
@@ -326,8 +333,7 @@ if "numba" in engines:
 # which the bytes can be moved at the bandwidth of the level that holds them. (Of all samples the least, since a
 # bandwidth is a maximum, too.)
 #
-# > **What would you expect?** In the memory, how many times as long as a ReLU does a sigmoid take? And in the first
-# > cache?
+# > **What would you expect?** In the memory, how many times as long as a ReLU does a sigmoid take? And in a cache?
 
 # %%
 if "numba" in engines:
@@ -356,10 +362,12 @@ if "numba" in engines:
     assert each["numpy sigmoid"][-1] > 1.2 * each["numba sigmoid"][-1]
 
 # %% [markdown]
-# On the left all lines go down: that is the price of the call, shared by more and more numbers. In the middle the
-# numbers lie in a cache, and the arithmetic of the sigmoid shows: it takes many times as long as a ReLU, whose only
-# work is to move. On the right both wait for the memory, and the sigmoid comes near to the ReLU: **what the
-# arithmetic does while the bytes are on their way is free.**
+# On the left the engines' lines go down: that is the price of the call, shared by more and more numbers. In the middle
+# the numbers lie in a cache, and the arithmetic of the sigmoid shows: it takes several times as long as a ReLU, whose
+# only work is to move. On the right the ReLU waits for the memory. The sigmoid has so much to compute that it hardly
+# takes longer than before: **what the arithmetic does while the bytes are on their way is free**, and of the two only
+# the slower one is seen. (NumPy's line leaps where its temporary arrays become so large that the system hands them
+# over page by page: from there on, most of the time is the system's.)
 #
 # So the best activation is one that makes no way of its own at all. minidl's compiled layers do that with ReLU: it is
 # applied to the sums while they are still in registers, before they are stored the first time (chapter 05).

@@ -2,9 +2,9 @@
 # # 05 · The dense layer is a matrix product
 #
 # **At the end you will know** why three loops in Python use less than a thousandth of your processor, how far a good
-# compiler gets with the same loops, and which ideas, registers and tiles, take the rest. You will have read every
-# line of a matrix product that runs beside the vendors' own. It takes about twenty minutes, half a minute of them
-# computing.
+# compiler gets with the same loops, and which ideas, registers and tiles, take the rest. You will have read a matrix
+# product that runs beside the vendors' own, down to its innermost loop. It takes about twenty minutes, half a minute of
+# them computing. What a roofline is stands in chapter 02.
 
 # %%
 import minidl
@@ -61,7 +61,7 @@ assert work.operations / work.bytes > peak / width  # so arithmetic is the limit
 # floor is our own doing.
 #
 # > **What would you expect?** Three plain Python loops, a compiler's version of the same loops, and the library
-# > behind NumPy: guess for each which share of that floor's speed it reaches. One, ten, fifty per cent?
+# > behind NumPy: guess for each which share of the peak it reaches. One, ten, fifty per cent?
 #
 # ## Versions side by side
 #
@@ -88,8 +88,9 @@ listings.rung(by_name["loop order"])
 # %% [markdown]
 # Now the compiler can take as many neighbouring `u` at once as fit into a register: it *vectorises*. What limits this
 # loop is easily counted: for **one** vector multiply-add it loads a vector of `W`, loads a vector of `y`, and stores
-# `y` again. A core that can begin one or two multiply-adds in a cycle can begin about two loads and one store in it.
-# So loads and stores decide, and at least half of the arithmetic that the core could do is left undone.
+# `y` again. In a cycle, today's large cores can begin two multiply-adds, two loads and one store of whole vectors: so
+# the loads and the store take a cycle in which two multiply-adds could have been done. Half of the peak is all that is
+# left to hope for, and each load of `y` waits for the store before it as well.
 #
 # The next idea is the one that textbooks bring first: tiles for the cache. Do with a piece of `W` all that there is
 # to do while it lies in the first cache:
@@ -108,7 +109,7 @@ listings.rung(by_name["tiles"])
 # rows by 2 vectors in registers, go through the whole inner dimension, and store the tile once at the end. A step
 # then loads $R$ numbers of `x` and 2 vectors of `W`, and does $2R$ vector multiply-adds with them:
 #
-# $$\frac{\text{loads}}{\text{multiply-adds}} = \frac{R + 2}{2R}\quad\text{instead of}\quad\frac{3}{1}.$$
+# $$\frac{\text{loads and stores}}{\text{multiply-adds}} = \frac{R + 2}{2R}\quad\text{instead of}\quad\frac{3}{1}.$$
 #
 # $R$ cannot be as large as one likes: the sums alone take $2R$ registers.
 
@@ -122,8 +123,9 @@ drawings.of_tile(rows, lanes, kernels.TARGET.registers)
 listings.rung(by_name["micro-kernel"])
 
 # %% [markdown]
-# `tile` is written as the vector instructions themselves (unfold it above), since a compiler is not sure to keep
-# sixteen sums in registers. Everything else is plain bookkeeping: which tile is next, and what is left over at the
+# `tile` is written as the vector instructions themselves, by a small program that puts them together (unfold it above
+# if you like: load, spread, multiply and add, store), since a compiler is not sure to keep sixteen sums in registers.
+# Everything else is plain bookkeeping: which tile is next, and what is left over at the
 # edges. This is the heart of every fast matrix product; Goto and van de Geijn described it in 2008 ("Anatomy of
 # high-performance matrix multiplication"), and BLIS, OpenBLAS and MKL are built around one.
 #
@@ -144,8 +146,8 @@ listings.rung(by_name["packed"])
 #
 # ## Error
 #
-# Every version adds the same products, in another order, and rounds on its way. The yardstick is the size of the
-# terms that are added up, so the error is given as
+# Every version adds up the same products and rounds on its way. The yardstick is the size of the terms that are added
+# up. With $A = x$, $B = W$, and $\hat C$ for what came out where $C$ is right, the error is given as
 #
 # $$\frac{1}{k}\;\max\frac{|\hat C - C|}{u\,|A||B|},\qquad u = 2^{-24},$$
 #
@@ -174,10 +176,10 @@ print("the same bits:", ", ".join(same))
 
 # %% [markdown]
 # All are far below 1: no version pays for its speed with digits. (`three Python loops` saw one row only, since it is
-# so slow.) And where several bars are equal, the results are equal to the bit: from `njit` on each version begins
-# with the bias and adds the products in the order of $k$; loops, tiles, packing and threads change *which sum is
-# worked on next*, never the sum. BLAS goes through $k$ in pieces and adds up the pieces: shorter sums, a slightly
-# smaller error.
+# so slow, and the largest error of one row is smaller than that of 256.) And where several bars are equal, the results
+# are equal to the bit: from `njit` on each version begins with the bias and adds the products in the order of $k$;
+# loops, tiles, packing and threads change *which sum is worked on next*, never the sum. BLAS goes through $k$ in pieces
+# and adds up the pieces: shorter sums, a slightly smaller error.
 #
 # ## Time against the ceiling
 #
@@ -240,7 +242,7 @@ charts.times(compared, f"y = x W + b on one core: {ladder.describe(*inputs)}", f
 # operations, but all of `W` has to come from somewhere even for a single row. Its intensity is then 2 operations for
 # 4 bytes, and the cache that `W` lies in is the ceiling.
 #
-# > **What would you expect?** At how many rows does the engine reach half of the peak?
+# > **What would you expect?** At how many rows does the engine reach half of what it will reach with 256?
 
 # %%
 counts, share = (1, 2, 4, 8, 16, 32, 64, 128, 256), {"NumPy (BLAS), one core": [], "Numba engine, one core": []}
@@ -262,11 +264,14 @@ charts.curves({name: (counts, values) for name, values in share.items()}, "The d
 # %%
 first, last = share["Numba engine, one core"][0], share["Numba engine, one core"][-1]
 print(f"one row reaches {first:.0f}% of the peak, {counts[-1]} rows {last:.0f}%")
+half = next(n for n, reached in zip(counts, share["Numba engine, one core"], strict=True) if reached >= last / 2)
+print(f"half of that is reached with {half} rows")
 assert last > 1.2 * first  # rows share what was loaded of W
 
 # %% [markdown]
-# That curve is the reason for batches. A row alone pays for all the weights; a hundred share them. Chapter 08 goes on
-# from here.
+# That curve is the reason for batches. A row alone pays for reading all the weights; a few share that, and soon the
+# cache would allow the whole peak. From there on it is the tile that wants more rows: it has to be full, and what is
+# left over at the edge, a row or three, costs almost a tile of its own. Chapter 08 goes on from here.
 #
 # ## Exercises
 #
@@ -283,8 +288,9 @@ assert last > 1.2 * first  # rows share what was loaded of W
 # assert oracle.relative_error(z, exact, scale) < W.shape[0]
 # ```
 #
-# Those with `u` innermost: `r, k, u` (the rung above) and `k, r, u`. With `r` innermost all of `x`, `W` and `y` are
-# walked a row apart: the worst. The order `k, r, u` is a sum of *outer products*, a column of `x` times a row of `W`.
+# Those with `u` innermost: `r, k, u` (the rung above) and `k, r, u`. With `r` innermost, `k, u, r` and `u, k, r`, `x`
+# and `y` are walked a row apart: the worst. With `k` innermost, the first rung's order and `u, r, k`, each step waits
+# for the sum of the step before. The order `k, r, u` is a sum of *outer products*, a column of `x` times a row of `W`.
 # The micro-kernel is exactly that, for a tile of `y` so small that it stays in registers.
 #
 # </details>
@@ -300,7 +306,7 @@ assert last > 1.2 * first  # rows share what was loaded of W
 #     return min(tiles, key=lambda tile: sum(tile) / (tile[0] * tile[1]))
 #
 # assert best_tile(16) == (4, 3)
-# assert best_tile(32) in ((6, 4), (9, 3), (5, 5))
+# assert best_tile(32) == (5, 5)      # 0.40 loads for each; (6, 4) needs 0.42, the engine's (12, 2) 0.58
 # ```
 #
 # The squarer, the better, as with the tiles of a cache: the area computes, the edges load. (Loads of `x` are of
@@ -330,4 +336,4 @@ assert last > 1.2 * first  # rows share what was loaded of W
 #
 # </details>
 #
-# **Next:** 06, where the same product appears twice more, on the way back.
+# Next: [06 · Backpropagation](06_backpropagation.ipynb), where the same product appears twice more, on the way back.

@@ -1,4 +1,5 @@
-"""minidl on a GPU: its readable version, steps recorded as graphs, and steps in one launch; everything is resident.
+"""minidl on a GPU: its readable version, steps recorded as graphs, with its own products or cuBLASLt's, and steps in
+one launch; everything is resident.
 
 Only these files of rivals know a ``device``, "gpu", or "cpu" for the CPU's stand-in, and a ``way`` among ``WAYS``.
 """
@@ -12,7 +13,16 @@ from perf import gpu_cases, rivals
 from perf.rivals.minidl_ import model
 
 LABEL = "minidl"
-WAYS = {"trainer": ("recorded", "in one launch", "readable"), "predictor": ("recorded", "readable")}
+OPTIONS = {  # of captured.py; as chosen is by what was measured on this GPU, which is what a model gets
+    "recorded": {"in_one_launch": False, "with_cublaslt": False},
+    "recorded, cuBLASLt": {"in_one_launch": False, "with_cublaslt": True},
+    "in one launch": {"in_one_launch": True, "with_cublaslt": False},
+    "as chosen": {"in_one_launch": None, "with_cublaslt": None},
+}
+WAYS = {
+    "trainer": (*OPTIONS, "readable"),
+    "predictor": (*(way for way in OPTIONS if way != "in one launch"), "readable"),
+}
 
 
 def why_not(device: str) -> str:
@@ -27,6 +37,15 @@ def device_of(name: str):
     from minidl.engines.cupy_engine.gpu_on_cpu.device import CpuDevice
 
     return GpuDevice() if name == "gpu" else CpuDevice()
+
+
+def no_cublaslt(on) -> str:
+    """Why this device cannot multiply by cuBLASLt; the empty string where it can."""
+    try:
+        on.cublaslt  # noqa: B018
+    except RuntimeError as error:
+        return str(error)
+    return ""
 
 
 def program_of(case, weights):
@@ -53,7 +72,7 @@ def trainer(case, weights, X, y, device, way):
         on = device_of(device)
         ready = captured.CapturedTrainer(
             program, X, y, None, case.batch_size, device=on, precision=chosen.precision_of(program, on),
-            in_one_launch=way == "in one launch",
+            **OPTIONS[way],
         )  # fmt: skip
     return lambda: (ready.run(orders, 0, case.rows)[:, c.LOSS] / case.rows).tolist()
 
@@ -77,7 +96,10 @@ def predictor(case, weights, X, device, way):
         return predict_readably
 
     on = device_of(device)
-    forward = captured.CapturedForward(program, case.rows, device=on, precision=chosen.precision_of(program, on))
+    forward = captured.CapturedForward(
+        program, case.rows, device=on, precision=chosen.precision_of(program, on),
+        with_cublaslt=OPTIONS[way]["with_cublaslt"],
+    )  # fmt: skip
     out = np.empty((case.rows, 1), np.float32)
     forward.predict(X, out)  # brings the rows there, and records
     if case.rows == 1:

@@ -6,7 +6,8 @@ import numpy as np
 
 from minidl.engines.cupy_engine import kernels as k
 from minidl.engines.cupy_engine import measured, persistent, streamed
-from minidl.engines.cupy_engine.launches import Network, blocks
+from minidl.engines.cupy_engine.launches import blocks
+from minidl.engines.cupy_engine.launches_cublaslt import network
 
 STEPS = 16  # of one recorded graph
 
@@ -17,15 +18,18 @@ class CapturedTrainer:
     The data lie on the device for as long as the trainer lives, or where they do not fit come to it batch by batch
     (streamed.py). ``precision`` is one of kernels.PRECISIONS; ``in_one_launch`` says whether the persistent kernel runs
     the steps: None is where it can and is known, or else expected, to be faster (measured.py). It cannot where the data
-    are streamed.
+    are streamed. ``with_cublaslt`` says whose products recorded steps have (launches_cublaslt.py).
     """
 
     def __init__(
-        self, program, X, y, sample_weight=None, batch_size=32, *, device, precision=k.FLOAT32, in_one_launch=None
-    ):
+        self, program, X, y, sample_weight=None, batch_size=32, *, device, precision=k.FLOAT32, in_one_launch=None,
+        with_cublaslt=None,
+    ):  # fmt: skip
         self.program, self.device, self.batch_size = program, device, min(batch_size, len(X))
         self.precision = precision
-        self.network = Network(device, program, self.batch_size, precision, training=True)
+        self.network = network(
+            device, program, self.batch_size, precision, training=True, with_cublaslt=with_cublaslt
+        )
         self.data: streamed.Arrays = [X, y, sample_weight]
         self.buffers: list[streamed.Buffer] = []
         if streamed.fits(device, self.data):
@@ -137,9 +141,9 @@ class CapturedForward:
     Two buffers take the rows in turns, where there are more; ``take`` brings changed parameters along.
     """
 
-    def __init__(self, program, rows: int, *, device, precision=k.FLOAT32):
+    def __init__(self, program, rows: int, *, device, precision=k.FLOAT32, with_cublaslt=None):
         self.program, self.device, self.rows = program, device, rows
-        self.network = Network(device, program, rows, precision, training=False)
+        self.network = network(device, program, rows, precision, training=False, with_cublaslt=with_cublaslt)
         self.buffers: list[streamed.Buffer] = []
         self.graphs: dict[tuple[str, int], object] = {}  # what is done with the rows in which buffer
         self.made: dict[int, object] = {}  # where the predictions for the rows in a buffer are

@@ -3,11 +3,13 @@ the engine's own kernels run on."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 
 import numpy as np
 
 from minidl.engines.cupy_engine import kernels
+from minidl.engines.cupy_engine.cublaslt import WORKSPACE_BYTES, CublasLt, Product, load
 
 
 class ArrayModule:
@@ -164,6 +166,15 @@ class GpuDevice:
     def room_for(self, kernel: kernels.Kernel) -> int:
         """How many blocks of a cooperative kernel can be on the device at once: one on each multiprocessor."""
         return self.multiprocessors
+
+    @functools.cached_property
+    def cublaslt(self) -> CublasLt:
+        """NVIDIA's products, with memory to work in. RuntimeError where there is no such library."""
+        return CublasLt(load(), self.empty(WORKSPACE_BYTES, np.uint8), self.address)
+
+    def multiply(self, product: Product) -> None:
+        """Run one of these; while a graph is recorded, only note it."""
+        product.launch(self.stream.ptr)
 
     # --- graphs -------------------------------------------------------------------------------------------------------
 

@@ -91,6 +91,7 @@ def constant(name: str) -> int:
 
 
 FLOAT32, TF32, THREE_TF32, BFLOAT16 = PRECISIONS = range(4)
+PRECISION_NAMES = "float32", "TF32", "three TF32", "bfloat16"
 SMALL, MEDIUM, LARGE = TILES = constant("SMALL"), 64, 128
 SLICE, STAGES, LANES, HEAD_WARPS, MOST_METRICS = map(
     constant, ("SLICE", "STAGES", "LANES", "HEAD_WARPS", "MOST_METRICS")
@@ -151,11 +152,14 @@ def train_steps(precision: int) -> Kernel:
 
 
 BEGIN_BATCH = Kernel("begin_batch", LANES)
-GATHER, ACTIVATION, ACTIVATION_BACKWARD, DROPOUT, NORMALIZATION, NORMALIZATION_BACKWARD, SOFTMAX, SOFTMAX_BACKWARD = (
+(
+    GATHER, CLEAR_REST, ACTIVATION, ACTIVATION_BACKWARD, DROPOUT, NORMALIZATION, NORMALIZATION_BACKWARD, SOFTMAX,
+    SOFTMAX_BACKWARD,
+) = (
     Kernel(name, ELEMENTWISE)
     for name in (
-        "gather", "activation", "activation_backward", "dropout", "normalization", "normalization_backward",
-        "softmax", "softmax_backward",
+        "gather", "clear_rest", "activation", "activation_backward", "dropout", "normalization",
+        "normalization_backward", "softmax", "softmax_backward",
     )
 )  # fmt: skip
 HEAD, LAST_LAYER = (
@@ -166,8 +170,8 @@ PENALIZE = Kernel("penalize", ELEMENTWISE, 8 * LANES)
 FORWARD_ROW = Kernel("forward_row", 512, 4 * LANES * LANES, cooperative=True)
 
 ALL = (
-    BEGIN_BATCH, GATHER, ACTIVATION, ACTIVATION_BACKWARD, DROPOUT, NORMALIZATION, NORMALIZATION_BACKWARD, SOFTMAX,
-    SOFTMAX_BACKWARD, HEAD, LAST_LAYER, TOTALS, PENALIZE, FORWARD_ROW,
+    BEGIN_BATCH, GATHER, CLEAR_REST, ACTIVATION, ACTIVATION_BACKWARD, DROPOUT, NORMALIZATION, NORMALIZATION_BACKWARD,
+    SOFTMAX, SOFTMAX_BACKWARD, HEAD, LAST_LAYER, TOTALS, PENALIZE, FORWARD_ROW,
     *(kernel(precision, tile) for kernel in (forward, backward_x, backward_W)
       for precision, tile in itertools.product(PRECISIONS, TILES)),
     *map(update, range(5)),

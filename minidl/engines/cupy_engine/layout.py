@@ -60,8 +60,12 @@ class Layout:
         self.work = device.empty(2 * size if training else size)
         if training:
             self.slots, self.slopes = device.upload(program.slots), self.work[size:]
-            self.parts = max(1, min(MOST_PARTS, rows // PART_ROWS, MOST_NUMBERS // program.parameters.size))
+            self.parts = self.most_parts()
             self.gradient = device.zeros((self.parts, program.parameters.size))
+
+    def most_parts(self) -> int:
+        """Into how many parts blocks with their shares of the batch fill the gradient."""
+        return max(1, min(MOST_PARTS, self.rows // PART_ROWS, MOST_NUMBERS // self.program.parameters.size))
 
     # --- where things lie ---------------------------------------------------------------------------------------------
 

@@ -27,11 +27,19 @@ __device__ void advance(Place& place) {
     }
 }
 
+// b^t by squaring: two multiplications for each bit of t at most, where pow takes hundreds of operations.
+__device__ double power(double b, long long t) {
+    double made = 1;
+    for (; t > 0; t >>= 1, b *= b)
+        if (t & 1) made *= b;
+    return made;
+}
+
 // Adam's averages begin at zero; its rate makes up for it. In double: 1 - beta^t would lose most digits in float.
 __device__ double rate_of(int optimizer, const double* numbers, long long step) {
-    double rate = numbers[LEARNING_RATE], t = (double)(step + 1);
+    double rate = numbers[LEARNING_RATE];
     if (optimizer != ADAM && optimizer != ADAMW) return rate;
-    return rate * sqrt(1 - pow(numbers[BETA_2], t)) / (1 - pow(numbers[BETA_1], t));
+    return rate * sqrt(1 - power(numbers[BETA_2], step + 1)) / (1 - power(numbers[BETA_1], step + 1));
 }
 
 // The first kernel of a step. One thread is enough.
@@ -57,4 +65,12 @@ __global__ void gather(const float* X, const int* order, float* x, int width, co
         long long r = i / width;
         x[i] = X[(batch == nullptr ? r : batch[r]) * width + i % width];
     });
+}
+
+// Zeros in the rows of x and dz behind the batch, which has fewer than these ``rows`` when it is an epoch's last.
+// cuBLASLt knows nothing of that: it adds up over all of them.
+__global__ void clear_rest(float* x, float* dz, int x_width, int dz_width, int rows, const Place* place) {
+    long long first = rows_of(*place), rest = rows - first;
+    for_all(rest * x_width, [&](long long i) { x[first * x_width + i] = 0; });
+    for_all(rest * dz_width, [&](long long i) { dz[first * dz_width + i] = 0; });
 }

@@ -97,7 +97,7 @@ __device__ void backward_phase(const Training& t, int l, const Place& place) {
 // Every tile of every W: its gradient, and the optimizer's step while that is still in registers.
 template <int PRECISION>
 __device__ void update_phase(const Training& t, const Place& place) {
-    Rates rates = rates_of(t.numbers, rate_of(t.optimizer, t.numbers, place.step));
+    Rates rates = rates_of(t.numbers, t.place->rate);
     int tile = blockIdx.x;
     for (int l = t.first_trained; l < t.layer_count; l++) {
         const Layer& layer = t.layers[l];
@@ -141,6 +141,8 @@ __global__ void __launch_bounds__(Warps<SMALL>::THREADS, 1) train_steps(Training
     for (int done = 0; done < steps; done++) {
         advance(place);
         if (rows_of(place) == 0) break;
+        if (blockIdx.x == 0 && threadIdx.x == 0)  // in double, which many GPUs are slow at: once, and not by all threads
+            t.place->rate = rate_of(t.optimizer, t.numbers, place.step);
         if (t.penalties != nullptr) penalty_phase(t);
         for (int l = 0; l < last; l++) {
             forward_phase<PRECISION>(t, l, place);

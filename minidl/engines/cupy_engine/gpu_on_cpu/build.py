@@ -15,7 +15,7 @@ from pathlib import Path
 
 from minidl.engines.cupy_engine import kernels
 
-HEADER = Path(__file__).with_name("cuda_on_cpu.h")
+HEADERS = [Path(__file__).with_name(name) for name in ("cuda_on_cpu.h", "cublaslt_on_cpu.h")]
 FLAGS = ("-std=c++17", "-O1", "-shared", "-fPIC")
 SANITIZERS = ("-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 
@@ -39,7 +39,7 @@ def text_of(source: str, chosen: Iterable[kernels.Kernel]) -> str:
     """The C++ text of a library with these kernels. (A template that nobody asks for is not compiled.)"""
     known = "".join(f'    known("{kernel.name}", {kernel.name}),\n' for kernel in chosen)
     return (
-        f'#include "{HEADER}"\n{source}\n'
+        "".join(f'#include "{header}"\n' for header in HEADERS) + f"{source}\n"
         f"namespace cuda_on_cpu {{\nstd::vector<Kernel> kernels = {{\n{known}}};\n}}\n"
         'extern "C" int cuda_on_cpu_struct(const char* name) {\n'
         + "".join(f'    if (!std::strcmp(name, "{name}")) return sizeof({name});\n' for name in kernels.STRUCTS)
@@ -56,7 +56,8 @@ def library(
     text = text_of(kernels.source() if source is None else source, chosen)
     flags = FLAGS + (SANITIZERS if sanitized else ())
     version = subprocess.run(["g++", "-dumpfullversion", "-dumpmachine"], capture_output=True, text=True, check=True)
-    key = hashlib.sha256("\0".join([text, HEADER.read_text(), *flags, version.stdout]).encode()).hexdigest()
+    headers = [header.read_text() for header in HEADERS]
+    key = hashlib.sha256("\0".join([text, *headers, *flags, version.stdout]).encode()).hexdigest()
     path = folder() / f"{key}.so"
     if not path.exists():
         with tempfile.TemporaryDirectory(dir=path.parent) as temporary:

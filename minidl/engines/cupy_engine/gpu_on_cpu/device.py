@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from minidl.engines.cupy_engine.cublaslt import CublasLt, Product
 from minidl.engines.cupy_engine.gpu_on_cpu import build
 from minidl.engines.cupy_engine.kernels import Kernel
 
+WORKSPACE_BYTES = 4096
 ORDERS = ("forward", "backward", "shuffled")
 
 
@@ -32,6 +35,7 @@ class CpuDevice:
         self.library = ctypes.CDLL(str(build.library() if library is None else library))
         self.library.cuda_on_cpu_allocate.restype = ctypes.c_void_p
         self.library.cuda_on_cpu_launch.restype = ctypes.c_char_p
+        self.library.cublaslt_on_cpu_stream.restype = ctypes.c_void_p
         self.copies: list[Mark] = []  # that nobody has waited for: done as late as they may be
         self.known: dict[Kernel, tuple[int, list[int]]] = {}
 
@@ -145,6 +149,19 @@ class CpuDevice:
         """How many blocks of a cooperative kernel can be on the device at once."""
         return self.multiprocessors
 
+    @functools.cached_property
+    def cublaslt(self) -> CublasLt:
+        """What stands in for NVIDIA's products, with memory to work in."""
+        return CublasLt(self.library, self.empty(WORKSPACE_BYTES, np.uint8), self.address)
+
+    def multiply(self, product: Product) -> None:
+        """Run one of these; while a graph is recorded, only note it."""
+        if self.recording is None:
+            self.launches += 1
+            product.launch(self.library.cublaslt_on_cpu_stream())
+        else:
+            self.recording.append((product,))
+
     # --- graphs -------------------------------------------------------------------------------------------------------
 
     def record(self, launches) -> Graph:
@@ -177,5 +194,5 @@ class Graph:
         self.device, self.calls = device, calls
 
     def replay(self) -> None:
-        for call in self.calls:
-            self.device.run(*call)
+        for what, *how in self.calls:
+            self.device.run(what, *how) if how else self.device.multiply(what)
