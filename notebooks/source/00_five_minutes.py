@@ -245,7 +245,7 @@ for name, timed in once.timings.items():
 # ```python
 # shown = minidl.explain("softmax_backward")
 # for column in shown.columns:
-#     print(column.engine, charts.readable(column.measured["seconds"]) if column.measured else column.reason)
+#     print(column.engine, duration(column.measured["seconds"]) if column.measured else column.reason)
 # ```
 # In a cell of its own, `minidl.explain("softmax_backward")` shows all of it.
 # </details>
