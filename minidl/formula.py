@@ -7,12 +7,14 @@ one is summed over, ``j`` the one a derivative is taken by, ``q`` the entries of
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import sympy as sp
 from sympy import Piecewise, Symbol
+from sympy.printing.latex import LatexPrinter
 
 from minidl import checks, oracle
 
@@ -56,12 +58,17 @@ class Formula:
     @property
     def latex(self) -> str:
         """The formula as LaTeX, with its ``where`` lines and its derivative."""
-        lines = [(to_latex(left), to_latex(right)) for left, right in ((self.symbol, self.expression), *self.where)]
-        if self.variable is not None:
-            slope = rf"\frac{{\partial {to_latex(self.symbol)}}}{{\partial {to_latex(self.variable)}}}"
-            lines.append((slope, to_latex(self.derivative)))
-        rows = r" \\[6pt] ".join(f"{left} &= {right}" for left, right in lines)
-        return rf"\begin{{aligned}} {rows} \end{{aligned}}"
+        lines = [*self.equations(), *(self.equations("derivative") if self.variable is not None else [])]
+        return aligned(f"{left} &= {right}" for left, right in lines)
+
+    def equations(self, what: str = "expression") -> list[tuple[str, str]]:
+        """Both sides as LaTeX of what ``evaluate`` evaluates; of the expression with its ``where`` lines."""
+        left = to_latex(self.symbol)
+        if what == "expression":
+            return [(left, to_latex(self.expression)), *((to_latex(a), to_latex(b)) for a, b in self.where)]
+        if what != "stable":
+            left = rf"\frac{{\partial {left}}}{{\partial {to_latex(self.variable)}}}"
+        return [(left, to_latex(getattr(self, what)))]
 
     def _repr_latex_(self) -> str:
         return rf"$\displaystyle {self.latex}$"
@@ -107,7 +114,28 @@ def is_range_check(piecewise: Piecewise) -> bool:
     return zero_else and condition.free_symbols <= {*RANGE, *RANGE.values()}
 
 
+def aligned(rows: Iterable[str]) -> str:
+    """Rows of LaTeX below each other, with some room between them, where each has its ``&``."""
+    below = r" \\[6pt] "
+    return rf"\begin{{aligned}} {below.join(rows)} \end{{aligned}}"
+
+
+class Latex(LatexPrinter):
+    """Prints a sum's terms in the order of textbooks."""
+
+    def _as_ordered_terms(self, total: sp.Expr, order: str | None = None) -> list[sp.Expr]:
+        return ordered_terms(total)
+
+
 def to_latex(expression: sp.Expr) -> str:
-    """``sympy.latex`` in whichever order of terms puts fewer minus signs in front."""
-    orders = (sp.latex(expression, ln_notation=True, order=order) for order in ("rev-lex", None))
-    return min(orders, key=lambda text: sum(text.count(opening) for opening in ("(- ", "{- ", "|{- ")))
+    return Latex({"ln_notation": True}).doprint(expression)
+
+
+def ordered_terms(total: sp.Expr) -> list[sp.Expr]:
+    """A sum's terms as a textbook writes them: a number or theta first, e^z before e^-z, what is taken off last."""
+
+    def place(term: sp.Expr) -> tuple[bool, bool, bool]:
+        falls = isinstance(term, sp.exp) and term.args[0].could_extract_minus_sign()
+        return term.could_extract_minus_sign(), not (term.is_Number or str(term) == "theta"), falls
+
+    return sorted(total.as_ordered_terms("rev-lex"), key=place)

@@ -447,3 +447,26 @@ def test_explain_stays_a_function():
     code = "import minidl.explanation.pretty, minidl as m; m.explain('relu', measure=False); print(m.explain.__name__)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert found.stdout.strip() == "explain"
+
+
+# --- in a notebook --------------------------------------------------------------------------------------------------
+
+
+def test_a_notebook_is_given_the_formulas_as_latex(monkeypatch):
+    """Of MathML a notebook that is not trusted would show a row of letters."""
+    display = pytest.importorskip("IPython.display")
+    put = []
+    monkeypatch.setattr(display, "display", lambda bundle, raw: put.append(bundle))
+    minidl.explain("sigmoid", measure=False)._ipython_display_()
+    head, formulas, rest = put
+    assert "<mfrac" not in head["text/html"] + rest["text/html"]
+    rows = formulas["text/latex"].split(r"\\[6pt]")
+    assert len(rows) == 4
+    assert r"\frac{1}{1 + e^{- z}} &\qquad& \text{formula}" in rows[0]
+    assert r"\text{derivative from the output}" in rows[3]
+    assert "sigmoid" in head["text/plain"]
+
+
+def test_a_form_that_is_the_formula_itself_is_not_shown_again():
+    shown = [what for _, what in minidl.explain("tanh", measure=False).sections]
+    assert shown == ["definition", "derivative", "from_output"]

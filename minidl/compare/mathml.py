@@ -7,7 +7,7 @@ from xml.dom.minidom import Element
 import sympy as sp
 from sympy.printing.mathml import MathMLPresentationPrinter
 
-from minidl.formulas import Formula, theta
+from minidl.formula import Formula, ordered_terms
 
 NAMES = {"ell": "ℓ"}  # letters that SymPy has no character for
 
@@ -106,16 +106,6 @@ class Printer(MathMLPresentationPrinter):
 
 def markup(expression: sp.Expr) -> str:
     return Printer({"ln_notation": True}).doprint(expression).replace("<mo>-</mo>", "<mo>−</mo>")
-
-
-def ordered_terms(total: sp.Expr) -> list[sp.Expr]:
-    """A sum's terms as a textbook writes them: a number or theta first, e^z before e^-z, what is taken off last."""
-
-    def place(term: sp.Expr) -> tuple[bool, bool, bool]:
-        falls = isinstance(term, sp.exp) and term.args[0].could_extract_minus_sign()
-        return term.could_extract_minus_sign(), not (term.is_Number or term == theta), falls
-
-    return sorted(total.as_ordered_terms("rev-lex"), key=place)
 
 
 def is_composed(factor: sp.Expr) -> bool:

@@ -14,6 +14,7 @@ from minidl.contract import OPERATIONS, Operation
 from minidl.engines import why_not
 from minidl.explanation import source
 from minidl.explanation.contents import backward_of, meaning_of, name_of, operation_of
+from minidl.formula import aligned
 from minidl.formulas import FORMULAS, Formula
 from minidl.words import digits, duration
 
@@ -206,12 +207,41 @@ class Explanation(display.Shown):
 
         yield from parts(self, options.max_width, unicode=not options.ascii_only)
 
+    @property
+    def latex(self) -> str:
+        """The formula in each of its forms, and beside each which that is."""
+        rows = []
+        for heading, what in self.sections:
+            for left, right in self.formula.equations("expression" if what == "definition" else what):
+                rows.append(rf"{left} &= {right} &\qquad& \text{{{heading}}}")
+                heading = ""
+        return aligned(rows)
+
+    def _ipython_display_(self) -> None:
+        """Show it in a notebook: the formulas as LaTeX, not as MathML.
+
+        A notebook that others have run is not trusted: what HTML it has is stripped to its text, and of a fraction's
+        MathML only a row of letters would be left.
+        """
+        from IPython.display import display as put
+
+        from minidl.explanation.page import head, rest
+
+        self._see_to_ceilings()
+        put({"text/html": display.fragment(head(self)), "text/plain": str(self)}, raw=True)
+        if self.formula is not None:
+            put({"text/latex": rf"$\displaystyle {self.latex}$", "text/plain": ""}, raw=True)
+        put({"text/html": display.fragment(rest(self)), "text/plain": ""}, raw=True)
+
     def _html(self) -> str:
         from minidl.explanation.page import body
 
+        self._see_to_ceilings()
+        return body(self)
+
+    def _see_to_ceilings(self) -> None:
         if any(column.measured for column in self.columns) and not why_not("numba"):
             ceilings.measure(CEILING_SECONDS)
-        return body(self)
 
     def page(self) -> str:
         """The same as a page of its own, which needs nothing but itself."""
@@ -231,7 +261,7 @@ def sections(formula: Formula, backward: bool = False) -> list[tuple[str, str]]:
     For a backward operation the derivative comes first, since that is its formula.
     """
     found = [("formula", "definition")]
-    if formula.stable is not None and formula.stable != formula.symbol:
+    if formula.stable is not None and str(formula.stable) != str(formula.symbol):
         found.append(("the equal form that is computed", "stable"))
     if formula.variable is not None:
         slopes = [("derivative", "derivative")]

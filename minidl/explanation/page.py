@@ -19,15 +19,20 @@ NAMED = 6  # functions that are named of those that an operation calls
 
 def body(explanation: Explanation) -> str:
     """Everything, or the short form, as a piece of HTML."""
-    head = [
-        f"<h2>{explanation.name} <small>{explanation.chapter}</small></h2>",
-        f"<p>{escape(explanation.meaning)}</p>",
-        formulas(explanation),
-    ]
+    return head(explanation) + formulas(explanation) + rest(explanation)
+
+
+def head(explanation: Explanation) -> str:
+    """What it is called, and what it means."""
+    name = f"<h2>{explanation.name} <small>{explanation.chapter}</small></h2>"
+    return f"{name}<p>{escape(explanation.meaning)}</p>"
+
+
+def rest(explanation: Explanation) -> str:
+    """What comes below the formulas."""
     if explanation.short:
-        return "".join([*head, versions(explanation)])
+        return versions(explanation)
     return "".join([
-        *head,
         measured(explanation),
         errors(explanation),
         *(f'<p class="warn">{escape(problem)}</p>' for problem in explanation.problems),

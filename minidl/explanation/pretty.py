@@ -7,8 +7,8 @@ from sympy.printing.pretty.pretty import PrettyPrinter
 from sympy.printing.pretty.pretty_symbology import pretty_use_unicode
 from sympy.printing.pretty.stringpict import prettyForm
 
-from minidl.compare.mathml import NAMES, is_composed, ordered_terms
-from minidl.formulas import Formula
+from minidl.compare.mathml import NAMES, is_composed
+from minidl.formula import Formula, ordered_terms
 
 SUBSCRIPTS = {**dict(zip("0123456789", "₀₁₂₃₄₅₆₇₈₉", strict=True)), "r": "ᵣ", "k": "ₖ", "u": "ᵤ", "s": "ₛ", "j": "ⱼ"}
 
