@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -241,6 +242,32 @@ def test_dropout_keeps_its_share(hosted):
     assert found.mean() == pytest.approx(1, abs=5 * np.sqrt(0.75 * 0.25 / 1e5) / 0.75)
     other = hosted.dropout(np.ones((500, 200)), 0.25, 1, 3, 3)
     assert ((found > 0) == (other > 0)).mean() == pytest.approx(0.75**2 + 0.25**2, abs=0.01)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("units", [1, 2, 3, 4, 5, 8, 9, 16, 33])
+@pytest.mark.parametrize("inputs", [3, 14, 37, 65])
+def test_a_row_has_the_same_bits_whatever_rows_are_beside_it(inputs, units, dtype):
+    if "numba" not in RUNNING:
+        pytest.skip(f"numba: {why_not('numba')}")
+    rng, engine = np.random.default_rng(0), get_engine("numba")
+    x, W, b = (rng.normal(size=shape).astype(dtype) for shape in ((41, inputs), (inputs, units), units))
+    whole = engine.dense(x, W, b)
+    for first, last in itertools.combinations((0, 1, 2, 5, 9, 20, 28, 41), 2):
+        np.testing.assert_array_equal(engine.dense(x[first:last].copy(), W, b), whole[first:last])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("units", range(1, 10))
+def test_infinity_stays_in_its_row_and_meets_no_zero(hosted, units, dtype):
+    """Sums in which a vector is filled up with zeros: infinity times one of these would be NaN."""
+    for inputs in (1, 4, 7, 18):
+        for place in range(inputs):
+            x, W = np.ones((5, inputs), dtype), np.full((inputs, units), 0.5, dtype)
+            x[2, place] = np.inf
+            found = hosted.dense(x, W, np.zeros(units, dtype))
+            np.testing.assert_array_equal(found[2], np.inf)
+            np.testing.assert_array_equal(np.delete(found, 2, axis=0), 0.5 * inputs)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

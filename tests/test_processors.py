@@ -26,6 +26,7 @@ for dtype in ("float32", "float64"):
     for n, i, o in (
         (1, 1, 1), (5, 7, 15), (13, 9, 17), (30, 300, 33), (3, 50, 300), (12, 256, 16), (7, 5, 31), (2, 3, 9),
         (1, 9, 290), (2, 9, 70), (14, 300, 290), (131, 300, 530), (129, 270, 525), (131, 300, 1023),
+        *((n, i, o) for n in (1, 3, 4, 7, 13, 16, 25) for i in (1, 4, 5, 14, 33) for o in (1, 2, 3, 4, 5, 8)),
     ):
         x, W, b, dz = (rng.normal(size=shape).astype(dtype) for shape in ((n, i), (i, o), o, (n, o)))
         engine, unit = minidl.get_engine("numba"), 16 * np.finfo(dtype).eps / 2

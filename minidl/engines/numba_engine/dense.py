@@ -7,10 +7,11 @@ import numpy as np
 
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.gemm import ONE, ZERO, multiply, transpose
+from minidl.engines.numba_engine.gemm_narrow import multiply_column
 from minidl.engines.numba_engine.shared_product import multiply_shared, pays
 from minidl.engines.numba_engine.views import flat, vector
 
-SHORT = 16  # inputs of a layer of one unit
+LONG = 64  # inputs of a layer of one unit
 
 
 def dense(x, W, b, out=None):
@@ -34,32 +35,23 @@ def dense_with_floor(n, o, units, i, out, start, biases, b, x, x_start, weights,
 
     All are flat, with the place they begin at.
     """
-    if units == 1 and i < SHORT:
-        short_products(n, i, x, x_start, weights, W, biases[b], floor, out, start)
+    if units == 1 and i < LONG:
+        multiply_column(n, i, out, start, biases, b, x, x_start, weights, W, floor)
     elif units == 1:
-        scalar_products(n, i, x, x_start, weights, W, biases[b], floor, out, start)
+        scalar_products(n, i, out, start, biases, b, x, x_start, weights, W, floor)
     else:
         multiply(n, o, i, out, start, units, biases, b, x, x_start, i, ONE, weights, W, units, floor)
 
 
 @njit(cache=True, fastmath={"contract", "reassoc"})
-def scalar_products(n, i, x, x_start, weights, W, b, floor, out, start):
+def scalar_products(n, i, out, start, biases, b, x, x_start, weights, W, floor):
+    """One row after the other: long rows come from memory faster that way than several at a time."""
     w = vector(weights, W, i)
     for r in range(n):
         x_r, total = vector(x, x_start + r * i, i), x.dtype.type(0)
         for k in range(i):
             total += x_r[k] * w[k]
-        total += b
-        out[start + r] = floor if total < floor else total
-
-
-@njit(cache=True)
-def short_products(n, i, x, x_start, weights, W, b, floor, out, start):
-    # So few products are added up sooner one after the other than on a vector.
-    for r in range(n):
-        total = b
-        for k in range(i):
-            total += x[x_start + r * i + k] * weights[W + k]
+        total += biases[b]
         out[start + r] = floor if total < floor else total
 
 

@@ -21,6 +21,8 @@ tiles run at 97% of the processor's peak as things are. What is always copied is
 Ragged edges. Rows that are left over go into lower tiles. Columns that are left over, fewer than a vector has numbers,
 are loaded and stored through a mask, and half a vector where that holds them.
 
+Few columns go another way, that of gemm_narrow.py.
+
 Few rows. One to three rows are limited by how fast B can be read, not by arithmetic: B is read but once, in tiles as
 wide as the registers allow, the next rows of it on their way into the first cache.
 """
@@ -28,14 +30,14 @@ wide as the registers allow, the next rows of it on their way into the first cac
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from minidl.engines.numba_engine.cache import njit
+from minidl.engines.numba_engine.gemm_narrow import FEWEST_STEPS, holds, multiply_narrow
 from minidl.engines.numba_engine.processor import host
+from minidl.engines.numba_engine.vectors import FUSED, VECTOR_BYTES, Vectors, keep_rolled
 from minidl.engines.numba_engine.views import array_at, vector
 
-VECTOR_BYTES, FUSED = host().vector_bytes, host().fused
 ROWS = 12 if host().registers == 32 else 6 if FUSED else 4  # of the highest tile: with B and A it fills the registers
 DEPTH = 256  # steps at a time
 GROUP = 32  # vectors of columns at a time
@@ -46,74 +48,6 @@ AHEAD = 8  # rows of B that are fetched ahead where few rows of A wait for them
 # For a literal 0 or 1 in a call Numba compiles the function once more, with the number built in; the cleverer loop that
 # LLVM makes of it takes a third longer.
 ZERO, ONE = np.int64(0), np.int64(1)
-
-
-class Vectors:
-    """Emits loads, stores and multiply-adds of one vector type, at places of flat arrays."""
-
-    def __init__(self, context, builder, dtype, vector_bytes=VECTOR_BYTES):
-        self.context, self.builder = context, builder
-        self.width = dtype.bitwidth // 8
-        self.lanes = vector_bytes // self.width
-        self.scalar = context.get_value_type(dtype)
-        self.type = ir.VectorType(self.scalar, self.lanes)
-        self.pointer = self.type.as_pointer()
-        self.mask_type = ir.VectorType(ir.IntType(1), self.lanes)
-        self.suffix = f"v{self.lanes}f{8 * self.width}"
-
-    def data(self, kind, array):
-        return self.context.make_array(kind)(self.context, self.builder, array).data
-
-    def at(self, data, place):
-        return self.builder.bitcast(self.builder.gep(data, [place]), self.pointer)
-
-    def function(self, name, result, arguments):
-        return cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(result, arguments), name)
-
-    def spread(self, value, kind=None):
-        """A vector with the value in every lane."""
-        kind = kind or self.type
-        first = self.builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.IntType(32)(0))
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), zeros)
-
-    def mask(self, count):
-        """True in the first ``count`` lanes."""
-        kind = ir.VectorType(ir.IntType(64), self.lanes)
-        return self.builder.icmp_signed("<", ir.Constant(kind, list(range(self.lanes))), self.spread(count, kind))
-
-    def load(self, data, place, mask=None):
-        if mask is None:
-            return self.builder.load(self.at(data, place), align=self.width)
-        name, align = f"llvm.masked.load.{self.suffix}.p0", ir.IntType(32)
-        load = self.function(name, self.type, [self.pointer, align, self.mask_type, self.type])
-        zeros = ir.Constant(self.type, [0.0] * self.lanes)
-        return self.builder.call(load, [self.at(data, place), align(self.width), mask, zeros])
-
-    def store(self, value, data, place, mask=None):
-        if mask is None:
-            self.builder.store(value, self.at(data, place), align=self.width)
-            return
-        name, align = f"llvm.masked.store.{self.suffix}.p0", ir.IntType(32)
-        store = self.function(name, ir.VoidType(), [self.type, self.pointer, align, self.mask_type])
-        self.builder.call(store, [value, self.at(data, place), align(self.width), mask])
-
-    def fetch(self, data, place):
-        """Into the first cache, for a load that comes soon; the place may lie outside the array."""
-        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        prefetch = self.function("llvm.prefetch.p0", ir.VoidType(), [byte, number, number, number])
-        place = self.builder.bitcast(self.builder.gep(data, [place]), byte)
-        self.builder.call(prefetch, [place, number(0), number(3), number(1)])  # to be read, kept near, data
-
-    def at_least(self, value, floor):
-        """max(value, floor), in which a NaN passes: it is not below the floor."""
-        return self.builder.select(self.builder.fcmp_ordered("<", value, floor), floor, value)
-
-    def multiply_add(self, a, b, c):
-        if not FUSED:  # then a call of the C library would do it, one number at a time
-            return self.builder.fadd(self.builder.fmul(a, b), c)
-        fma = self.function(f"llvm.fma.{self.suffix}", self.type, [self.type] * 3)
-        return self.builder.call(fma, [a, b, c])
 
 
 def make_band(rows: int, *widths: int, ahead: int = 0):
@@ -170,7 +104,9 @@ def make_band(rows: int, *widths: int, ahead: int = 0):
                 ]:
                     phi.add_incoming(first, before)
                     phi.add_incoming(then, loop)
-                builder.cbranch(builder.icmp_signed("<", next_k, steps), loop, after)
+                again = builder.cbranch(builder.icmp_signed("<", next_k, steps), loop, after)
+                if not ahead:  # unrolled, what a high tile keeps would not fit into the registers
+                    keep_rolled(builder, again)
                 builder.position_at_end(after)
                 for row in range(rows):
                     for value, at in zip(new[row], pieces(c_begin, c_step, count(row)), strict=True):
@@ -255,12 +191,15 @@ def multiply(m, o, d, C, c_start, c_row, D, d_start, A, a_start, a_row, a_column
     """C = max(D + A B, floor) for C (m, o), A (m, d) and B (d, o), and D (o,), which is added to each row.
 
     All are flat: the entry (r, u) of C is C[c_start + r c_row + u], (k, u) of B is B[b_start + k b_row + u], and
-    (r, k) of A is A[a_start + r a_row + k a_column]. Each entry's sum is taken in the order of k, whatever the shapes:
+    (r, k) of A is A[a_start + r a_row + k a_column]. In which order an entry is added up depends on d and c_row alone:
     parting a product by rows or columns changes no bit.
     """
     # Views, since they are handed on without counting references.
     C, D, A, B = vector(C, 0, C.size), vector(D, 0, D.size), vector(A, 0, A.size), vector(B, 0, B.size)
     lanes, none = VECTOR_BYTES // C.itemsize, C.dtype.type(-np.inf)
+    if a_column == 1 and d >= FEWEST_STEPS and holds(2, c_row, C.itemsize):
+        multiply_narrow(m, o, d, C, c_start, c_row, D, d_start, A, a_start, a_row, B, b_start, b_row, floor)
+        return
     # Fewer rows than a tile read B but once, so that nothing is gained by keeping a part of it near.
     depth, group = (DEPTH, GROUP * lanes) if m >= 4 else (max(d, 1), o)
     packed = room_for_a_tile(C)

@@ -25,8 +25,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from minidl.engines.numba_engine.cache import njit
-from minidl.engines.numba_engine.gemm import Vectors
 from minidl.engines.numba_engine.processor import host
+from minidl.engines.numba_engine.vectors import Vectors
 
 LANES = host().vector_bytes // 4  # sums in a vector
 PANEL = 2 * LANES  # units whose W lies together
