@@ -456,10 +456,15 @@ class Sequential:
         return self._engine.evaluate(self._program, X, y, weight)
 
     def _logs(self, sums: np.ndarray) -> dict[str, float]:
-        rows = sums[c.ROWS]
-        logs, place = {"loss": float(sums[c.LOSS] / rows)}, c.FIRST_METRIC
+        return {name: values[0] for name, values in self._logs_by_epoch(sums[None]).items()}
+
+    def _logs_by_epoch(self, sums: np.ndarray) -> dict[str, list[float]]:
+        """The loss and metrics of several epochs, from the sums (contract.py) of each."""
+        rows = sums[:, c.ROWS]
+        logs, place = {"loss": (sums[:, c.LOSS] / rows).tolist()}, c.FIRST_METRIC
         for metric in self._metrics:
-            logs[metric.name] = metric.result(sums[place : place + metric.width], rows)
+            own = sums[:, place : place + metric.width]
+            logs[metric.name] = [metric.result(of_epoch, count) for of_epoch, count in zip(own, rows, strict=True)]
             place += metric.width
         return logs
 

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 
-from minidl.callbacks import Callback, CallbackList, History
+from minidl.callbacks import Callback, CallbackList, History, by_name
 from minidl.evaluation import evaluate
 from minidl.interruption import Interruption
 from minidl.progress import Progress
@@ -52,13 +52,17 @@ def train(
                     if done < rows:
                         interruption.check()
                 trainer.pull()
-                for epoch, sums_of_epoch in zip(group, sums, strict=True):
-                    logs = model._logs(sums_of_epoch)
+                if looked_at:  # then an epoch is alone in its group
+                    logs = model._logs(sums[0])
                     if validation is not None:
                         found = model._logs(evaluate(model, validation, batch_size, calls))
                         logs |= {f"val_{name}": value for name, value in found.items()}
-                    shown = calls.call("on_epoch_end", epoch, logs=logs)
-                    progress.end_of_epoch(epoch, shown)
+                    progress.end_of_epoch(first, calls.call("on_epoch_end", first, logs=logs))
+                else:  # every callback is a History
+                    values = by_name(model._logs_by_epoch(sums))
+                    for each in calls.callbacks:
+                        each.extend(group, values)
+                    logs = {name: of_epochs[-1] for name, of_epochs in values.items()}
                 if model.stop_training:
                     break
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from minidl import display
@@ -29,9 +30,13 @@ class History(Callback, display.Tabled):
         self.epoch = []
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        self.epoch.append(epoch)
-        for name, value in (logs or {}).items():
-            self.history.setdefault(name, []).append(value)
+        self.extend([epoch], {name: [value] for name, value in (logs or {}).items()})
+
+    def extend(self, epochs: Iterable[int], logs: dict[str, list[float]]) -> None:
+        """Remember several epochs at once, of each name in the logs a value for each."""
+        self.epoch.extend(epochs)
+        for name, values in logs.items():
+            self.history.setdefault(name, []).extend(values)
 
     def plot(self, path: str | None = None) -> Figure:
         """A figure of the loss and each metric over the epochs; with ``path`` (.png, .svg, .pdf) also written there."""

@@ -23,17 +23,24 @@ def stamp_of(sources: list[Path]) -> str:
 STAMP = stamp_of(SOURCES)
 
 
-def njit(cache: bool = True, fastmath: frozenset[str] | set[str] = frozenset({"contract"}), inline: str = "never"):
+def njit(
+    cache: bool = True, fastmath: frozenset[str] | set[str] = frozenset({"contract"}), inline: str = "never",
+    forceinline: bool = False, counts: bool = True,
+):  # fmt: skip
     """``numba.njit`` as this engine uses it.
 
     Of the fast-math flags only ``contract`` (a multiplication and an addition may become one fused operation, rounded
     once) and, where a function asks for it, ``reassoc`` (a sum may be taken in another order) are ever set: NaN and
     infinity must pass through. Division by zero gives infinity as in NumPy, and the GIL is released.
+
+    ``inline="always"`` puts a function's code into its callers before types are known, and ``forceinline`` its machine
+    code, by which the arrays that it is given stay alive for as long as it runs.
     """
     options = {"fastmath": set(fastmath), "inline": inline, "error_model": "numpy", "nogil": True}
+    options |= {"no_cfunc_wrapper": True, "forceinline": forceinline, "_nrt": counts}
 
     def compiled(function):
-        dispatcher = numba.njit(no_cfunc_wrapper=True, **options)(function)
+        dispatcher = numba.njit(**options)(function)
         if cache:
             try:
                 dispatcher._cache = Cache(function)

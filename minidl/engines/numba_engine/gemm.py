@@ -27,6 +27,8 @@ Few rows. One to three rows are limited by how fast B can be read, not by arithm
 wide as the registers allow, the next rows of it on their way into the first cache.
 """
 
+import functools
+
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -35,8 +37,8 @@ from numba.extending import intrinsic
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.gemm_narrow import FEWEST_STEPS, holds, multiply_narrow
 from minidl.engines.numba_engine.processor import host
-from minidl.engines.numba_engine.vectors import FUSED, VECTOR_BYTES, Vectors, keep_rolled
-from minidl.engines.numba_engine.views import array_at, vector
+from minidl.engines.numba_engine.vectors import FUSED, VECTOR_BYTES, Vectors, call_apart, keep_rolled
+from minidl.engines.numba_engine.views import address, array_at, vector, vector_at
 
 ROWS = 12 if host().registers == 32 else 6 if FUSED else 4  # of the highest tile: with B and A it fills the registers
 DEPTH = 256  # steps at a time
@@ -67,11 +69,11 @@ def make_band(rows: int, *widths: int, ahead: int = 0):
         places = (C, size, size, D, size, size, A, size, size, size, B, size, size)
         signature = types.none(*places, size, size, size, C.dtype)
 
-        def emit(context, builder, signature, arguments):
-            c, c_begin, c_step, d, d_begin, d_step, a, a_begin, a_step, a_next, b, b_begin, b_step = arguments[:13]
-            b_next, steps, columns, lowest = arguments[13:]
+        def write(
+            context, builder, c, c_begin, c_step, d, d_begin, d_step, a, a_begin, a_step, a_next, b, b_begin, b_step,
+            b_next, steps, columns, lowest,
+        ):  # fmt: skip
             vector, half = (Vectors(context, builder, C.dtype, size) for size in (VECTOR_BYTES, VECTOR_BYTES // 2))
-            c, d, a, b = (vector.data(kind, array) for kind, array in ((C, c), (D, d), (A, a), (B, b)))
             count = ir.IntType(64)
 
             def tile(v, u, vectors, mask=None):
@@ -133,7 +135,10 @@ def make_band(rows: int, *widths: int, ahead: int = 0):
                 u = along(u, width * vector.lanes, vector, width)
             u = along(u, half.lanes + 1, vector, 1, masked=True)
             along(u, 1, half, 1, masked=True)
-            return context.get_dummy_value()
+
+        def emit(context, builder, signature, arguments):
+            name = f"band_of_{rows}_by_" + "_".join(map(str, widths))
+            return call_apart(context, builder, name, signature, arguments, functools.partial(write, context))
 
         return signature, emit
 
@@ -186,7 +191,7 @@ def pack_columns(d, o, B, start, row, panels):
                 target[e] = source[e]
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def multiply(m, o, d, C, c_start, c_row, D, d_start, A, a_start, a_row, a_column, B, b_start, b_row, floor):
     """C = max(D + A B, floor) for C (m, o), A (m, d) and B (d, o), and D (o,), which is added to each row.
 
@@ -194,21 +199,40 @@ def multiply(m, o, d, C, c_start, c_row, D, d_start, A, a_start, a_row, a_column
     (r, k) of A is A[a_start + r a_row + k a_column]. In which order an entry is added up depends on d and c_row alone:
     parting a product by rows or columns changes no bit.
     """
-    # Views, since they are handed on without counting references.
-    C, D, A, B = vector(C, 0, C.size), vector(D, 0, D.size), vector(A, 0, A.size), vector(B, 0, B.size)
-    lanes, none = VECTOR_BYTES // C.itemsize, C.dtype.type(-np.inf)
+    places = address(C, c_start), address(D, d_start), address(A, a_start), address(B, b_start)
+    if m >= MANY and b_row >= LONG:
+        multiply_packed(m, o, d, *places, c_row, a_row, a_column, b_row, floor)
+    else:
+        multiply_at(m, o, d, *places, c_row, a_row, a_column, b_row, floor, ZERO)
+
+
+@njit(cache=True)
+def multiply_packed(m, o, d, c, d_at, a, b, c_row, a_row, a_column, b_row, floor):
+    panels = np.empty(DEPTH * GROUP * VECTOR_BYTES, np.uint8)
+    multiply_at(m, o, d, c, d_at, a, b, c_row, a_row, a_column, b_row, floor, address(panels, ZERO))
+    return panels.size  # so that they are kept until then
+
+
+@njit(cache=True, counts=False)
+def multiply_at(m, o, d, c, d_at, a, b, c_row, a_row, a_column, b_row, floor, panels_at):
+    """``multiply`` of what lies at these addresses: an array would be seven arguments, most of them through memory.
+
+    panels_at: where there is room for packed rows of B, or 0.
+    """
+    kind = type(floor)
+    C, D, A, B = vector_at(kind, c, 0), vector_at(kind, d_at, 0), vector_at(kind, a, 0), vector_at(kind, b, 0)
     if a_column == 1 and d >= FEWEST_STEPS and holds(2, c_row, C.itemsize):
-        multiply_narrow(m, o, d, C, c_start, c_row, D, d_start, A, a_start, a_row, B, b_start, b_row, floor)
+        multiply_narrow(m, o, d, c, d_at, a, b, c_row, a_row, b_row, floor)
         return
+    lanes, none = VECTOR_BYTES // C.itemsize, kind(-np.inf)
     # Fewer rows than a tile read B but once, so that nothing is gained by keeping a part of it near.
     depth, group = (DEPTH, GROUP * lanes) if m >= 4 else (max(d, 1), o)
     packed = room_for_a_tile(C)
-    packs_B = m >= MANY and b_row >= LONG
-    panels = np.empty(DEPTH * GROUP * lanes, C.dtype) if packs_B else packed
-    given, given_start, given_row = D, d_start, np.int64(0)  # what the tiles begin with
+    packs_B, panels = panels_at != 0, vector_at(kind, panels_at, 0)
+    given, given_row = D, np.int64(0)  # what the tiles begin with
     k = 0
     while k < d:
-        steps, a_k, b_k = min(depth, d - k), a_start + k * a_column, b_start + k * b_row
+        steps, a_k, b_k = min(depth, d - k), k * a_column, k * b_row
         low = floor if k + steps == d else none
         u = 0
         while u < o:
@@ -228,7 +252,7 @@ def multiply(m, o, d, C, c_start, c_row, D, d_start, A, a_start, a_row, a_column
                         for s in range(steps):
                             target[s] = source[s]
                     a, a_at, row = packed, 0, ROOM
-                c_at, d_at = c_start + r * c_row + u, given_start + r * given_row + u
+                c_at, d_at = r * c_row + u, r * given_row + u
                 if rows == ROWS:
                     band_of_most(
                         C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, w, w_at, w_row, w_column, steps,
@@ -261,7 +285,7 @@ def multiply(m, o, d, C, c_start, c_row, D, d_start, A, a_start, a_row, a_column
                     )
                 r += rows
             u += width
-        given, given_start, given_row = C, c_start, c_row
+        given, given_row = C, c_row
         k += steps
 
 
@@ -301,6 +325,11 @@ def transpose_square(typing_context, source, start, step, target, target_start, 
 @njit(cache=True)
 def transpose(i, o, W, start, out, out_start, out_row):
     """Some rows of W, (i, o) from its entry ``start`` on, become columns of ``out``."""
+    if o == 1:
+        source, target = vector(W, start, i), vector(out, out_start, i)
+        for k in range(i):
+            target[k] = source[k]
+        return
     lanes = VECTOR_BYTES // W.itemsize
     whole_k, whole_u = i - i % lanes, o - o % lanes
     for k in range(0, whole_k, lanes):

@@ -8,16 +8,21 @@ every second or fourth product, or with one column of every sixteenth, and are a
 In which order depends on the length of a sum and of a row of C alone: parting a product changes no bit here as well.
 """
 
+import functools
+
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.processor import host
-from minidl.engines.numba_engine.vectors import VECTOR_BYTES, Vectors
+from minidl.engines.numba_engine.vectors import VECTOR_BYTES, Vectors, call_apart
+from minidl.engines.numba_engine.views import address, vector_at
 
 # Rows of A at a time: where there are several columns, and where there is one.
 ROWS, COLUMN_ROWS = (12, 16) if host().registers == 32 else (8, 8)
+ZERO = np.int64(0)
 FEWEST_STEPS = 4  # with fewer, what comes before and after the sums takes longer than they do
 
 
@@ -36,14 +41,15 @@ def make_narrow_band(rows: int, together: int):
         size = types.int64
         signature = types.none(C, size, size, D, size, A, size, size, B, size, size, size, size, C.dtype)
 
-        def emit(context, builder, signature, arguments):
-            c, c_begin, c_step, d, d_begin, a, a_begin, a_step, b, b_begin, b_step, depth, columns, lowest = arguments
+        def write(
+            context, builder, c, c_begin, c_step, d, d_begin, a, a_begin, a_step, b, b_begin, b_step, depth, columns,
+            lowest,
+        ):  # fmt: skip
             whole = Vectors(context, builder, C.dtype)
             steps, one_column = together or whole.lanes, not together
             if steps >= whole.lanes and not one_column:
-                return context.get_dummy_value()  # a vector holds too little for that, and it is never called
+                return  # a vector holds too little for that, and it is never called
             column, piece = (Vectors(context, builder, C.dtype, n * whole.width) for n in (whole.lanes // steps, steps))
-            c, d, a, b = (whole.data(kind, array) for kind, array in ((C, c), (D, d), (A, a), (B, b)))
             count = ir.IntType(64)
             there = None if one_column else column.mask(columns)
             none = ir.Constant(whole.type, [0.0] * whole.lanes)
@@ -133,7 +139,10 @@ def make_narrow_band(rows: int, together: int):
                     lanes = [(row - first) * column.lanes + u for u in range(column.lanes)]
                     at = builder.add(c_begin, builder.mul(c_step, count(row)))
                     column.store(shuffled(found, found, lanes), c, at, there)
-            return context.get_dummy_value()
+
+        def emit(context, builder, signature, arguments):
+            name = f"narrow_band_of_{rows}_by_{together}"
+            return call_apart(context, builder, name, signature, arguments, functools.partial(write, context))
 
         return signature, emit
 
@@ -151,46 +160,53 @@ def holds(together, units, bytes_of_one):
     return together * max(units, 2) * bytes_of_one <= VECTOR_BYTES
 
 
-@njit(cache=True)
-def multiply_narrow(m, o, d, C, c_start, c_row, D, d_start, A, a_start, a_row, B, b_start, b_row, floor):
-    """``multiply`` for as few columns as a vector holds two steps of, and an A whose rows have no gaps.
+@njit(cache=True, counts=False)
+def multiply_narrow(m, o, d, c, d_at, a, b, c_row, a_row, b_row, floor):
+    """``multiply_at`` for as few columns as a vector ``holds`` two steps of, and an A whose rows have no gaps.
 
     Where rows are left over, the last band is as high as the others and computes some rows once more.
     """
+    kind = type(floor)
+    C, D, A, B = vector_at(kind, c, 0), vector_at(kind, d_at, 0), vector_at(kind, a, 0), vector_at(kind, b, 0)
     by_four, r = holds(4, c_row, C.itemsize), 0
     while r < m:
         height = ROWS if m >= ROWS and m - r > 4 else 4 if m >= 4 else 1
         r = min(r, m - height)
-        c, a = c_start + r * c_row, a_start + r * a_row
         if height == ROWS:
             if by_four:
-                most_by_four(C, c, c_row, D, d_start, A, a, a_row, B, b_start, b_row, d, o, floor)
+                most_by_four(C, r * c_row, c_row, D, ZERO, A, r * a_row, a_row, B, ZERO, b_row, d, o, floor)
             else:
-                most_by_two(C, c, c_row, D, d_start, A, a, a_row, B, b_start, b_row, d, o, floor)
+                most_by_two(C, r * c_row, c_row, D, ZERO, A, r * a_row, a_row, B, ZERO, b_row, d, o, floor)
         elif height == 4:
             if by_four:
-                four_by_four(C, c, c_row, D, d_start, A, a, a_row, B, b_start, b_row, d, o, floor)
+                four_by_four(C, r * c_row, c_row, D, ZERO, A, r * a_row, a_row, B, ZERO, b_row, d, o, floor)
             else:
-                four_by_two(C, c, c_row, D, d_start, A, a, a_row, B, b_start, b_row, d, o, floor)
+                four_by_two(C, r * c_row, c_row, D, ZERO, A, r * a_row, a_row, B, ZERO, b_row, d, o, floor)
         elif by_four:
-            one_by_four(C, c, c_row, D, d_start, A, a, a_row, B, b_start, b_row, d, o, floor)
+            one_by_four(C, r * c_row, c_row, D, ZERO, A, r * a_row, a_row, B, ZERO, b_row, d, o, floor)
         else:
-            one_by_two(C, c, c_row, D, d_start, A, a, a_row, B, b_start, b_row, d, o, floor)
+            one_by_two(C, r * c_row, c_row, D, ZERO, A, r * a_row, a_row, B, ZERO, b_row, d, o, floor)
         r += height
 
 
-@njit(cache=True)
+@njit(cache=True, forceinline=True)
 def multiply_column(m, d, C, c_start, D, d_start, A, a_start, B, b_start, floor):
     """The same for one column: C (m,), D (1,), A (m, d) and B (d,), all without gaps."""
+    column_at(m, d, address(C, c_start), address(D, d_start), address(A, a_start), address(B, b_start), floor)
+
+
+@njit(cache=True, counts=False)
+def column_at(m, d, c, d_at, a, b, floor):
+    kind, one = type(floor), np.int64(1)
+    C, D, A, B = vector_at(kind, c, 0), vector_at(kind, d_at, 0), vector_at(kind, a, 0), vector_at(kind, b, 0)
     r = 0
     while r < m:
         height = COLUMN_ROWS if m >= COLUMN_ROWS and m - r > 4 else 4 if m >= 4 else 1
         r = min(r, m - height)
-        c, a = c_start + r, a_start + r * d
         if height == COLUMN_ROWS:
-            most_of_column(C, c, height, D, d_start, A, a, d, B, b_start, height, d, height, floor)
+            most_of_column(C, r, one, D, ZERO, A, r * d, d, B, ZERO, one, d, one, floor)
         elif height == 4:
-            four_of_column(C, c, height, D, d_start, A, a, d, B, b_start, height, d, height, floor)
+            four_of_column(C, r, one, D, ZERO, A, r * d, d, B, ZERO, one, d, one, floor)
         else:
-            one_of_column(C, c, height, D, d_start, A, a, d, B, b_start, height, d, height, floor)
+            one_of_column(C, r, one, D, ZERO, A, r * d, d, B, ZERO, one, d, one, floor)
         r += height

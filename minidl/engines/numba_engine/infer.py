@@ -11,8 +11,6 @@ import numpy as np
 from minidl import aligned
 from minidl.contract import (
     ACTIVATION,
-    DENSE,
-    INPUTS,
     KIND,
     LOSS,
     OUTPUTS,
@@ -27,14 +25,12 @@ from minidl.engines.numba_engine.atomics import add_atomically
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.forward import add_up, dense_forward, forward, fuses, penalty, target
 from minidl.engines.numba_engine.gemm import ZERO
-from minidl.engines.numba_engine.plan import UNITS, inference_places_for, parted_by_units, places_for
+from minidl.engines.numba_engine.plan import UNITS, inference_places_for, parted_by_units, places_for, products_of
 from minidl.engines.numba_engine.team import entry_of, packet_of, share, together
 from minidl.engines.numba_engine.threads import DONE, shares_of, take, wait_until_done
 from minidl.engines.numba_engine.views import flat, matrix, matrix_at, vector, vector_at
 
 CHUNK = 240  # rows at a time: what a chunk's layers hand on stays in the cache, and its rows are whole tiles
-
-NARROW = 32  # units; a layer of fewer takes as long as one of so many
 MOST_PLANS = 16  # numbers of rows for which a program keeps how they go through it
 
 # Places in the packet of an inference.
@@ -148,12 +144,6 @@ def parts_of(rows: int, threads: int) -> tuple[int, np.ndarray]:
     whole = 4 if rows >= 32 * parts else 1  # rows of a tile; few rows are dealt out evenly
     chunk = -(-rows // (parts * whole)) * whole
     return chunk, shares_of(-(-rows // chunk), threads)
-
-
-def products_of(program) -> int:
-    """Multiply-adds of one row going forward, layers of few units counted for the time they take."""
-    inputs, units = program.table[program.table[:, KIND] == DENSE][:, [INPUTS, OUTPUTS]].T
-    return int(inputs @ np.maximum(units, NARROW))
 
 
 class Inference:

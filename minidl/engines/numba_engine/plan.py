@@ -5,6 +5,10 @@ rows forward through all layers, and the gradient of the loss back through them.
 parted: each job computes the gradient by some rows of one W from the whole batch, and takes the optimizer's step there
 while it is still in the cache. So there is no vector of gradients.
 
+Where a W is small beside the rows that go in and out of its layer, the gradient is taken in the first phase instead, by
+each job from its own rows, which it has in the cache; the second adds up these parts. Such a network has the same jobs
+for any number of threads, and so the same parts.
+
 What one thread has moved, the others have to fetch. So where the first W is larger than what goes in and out there, the
 first phase is three: the batch is laid out, each thread takes all of its rows through some of the first layer's units,
 which need but a part of W, and the rows go on from there.
@@ -18,7 +22,8 @@ import numpy as np
 
 from minidl import aligned
 from minidl import contract as c
-from minidl.engines.numba_engine.gemm import VECTOR_BYTES
+from minidl.engines.numba_engine import threads as threads_
+from minidl.engines.numba_engine.vectors import VECTOR_BYTES
 
 # What a job does. Its numbers are: what, p, q, first, last.
 PASS = 0  # the rows first to last of the batch through the operations p to q; after the last of all, the gradient back
@@ -33,6 +38,7 @@ FEW = 32  # rows of an inference in which reading W takes a good part of the tim
 READ = 5  # multiply-adds that take as long as reading a weight
 PAYS_TO_PART, PAYS_TO_MEET = 1.5e6, 3e5  # multiply-adds of all layers, and of one, that are worth it
 LEAST = 65_536  # entries of a W that is worth two more meetings
+NEARBY = 16_384  # numbers that stay in the first cache, about, and are read again as soon as a part of a gradient
 
 
 class Plan:
@@ -41,7 +47,10 @@ class Plan:
     jobs: int64 (jobs, 5). shares: int64 (phases, threads + 1): thread t's jobs of a phase are shares[phase, t] to
     shares[phase, t + 1].
     places, slope_places, turned_places: where each operation's output, the gradient by it, and the transposed W of each
-    dense layer lie, in buffers of the three ``sizes``. largest_block: entries of the largest part of a W in one job.
+    dense layer lie in their buffers.
+    part_places: where in what a job of the first phase leaves each layer's gradient lies, by W, then by b; -1 where it
+    leaves none. part_rows, part_size: rows of such a job, and the size of what it leaves.
+    sizes: of the buffers, as ``Trainer`` names them.
     """
 
     def __init__(self, program, rows: int, threads: int):
@@ -49,30 +58,42 @@ class Plan:
         self.places, work = places_for(program, rows)
         self.slope_places, slopes = slope_places_for(program, rows)
         self.turned_places, turned = turned_places_for(program)
-        self.sizes = work, slopes, turned
+        self.part_places, self.part_size = part_places_for(program, rows)
+        self.part_rows = part_rows(rows, 2)
         phases = [*self.passes(program, rows), moves(program, threads)]
         self.jobs, self.shares = table_of(phases, threads)
         _, p, _, first, last = self.jobs[self.jobs[:, 0] == MOVE].T
-        self.largest_block = int(((last - first) * program.table[p, c.OUTPUTS]).max(initial=0))
+        largest_block = int(((last - first) * program.table[p, c.OUTPUTS]).max(initial=0))
+        widest = int(program.table[:, [c.INPUTS, c.OUTPUTS]].max())
+        self.sizes = {
+            "x": rows * program.inputs, "goal": rows * program.outputs, "row_values": rows, "zeros": widest,
+            "own": threads * whole(program, largest_block + widest),
+            "parts": -(-rows // self.part_rows) * self.part_size, "work": work, "slopes": slopes, "turned": turned,
+        }  # fmt: skip
 
     def passes(self, program, rows: int):
         """The phases in which the batch goes through the operations."""
         dense, last = program.table[:, c.KIND] == c.DENSE, len(program.table)
+        step = self.part_rows if self.part_size else part_rows(rows, self.threads)
         p = int(np.argmax(dense)) if dense.any() else last
         inputs, outputs = (int(size) for size in program.table[p, [c.INPUTS, c.OUTPUTS]]) if p < last else (0, 0)
         if self.threads > 1 and inputs * outputs > max(LEAST, 2 * rows * (inputs + outputs)):
-            yield rows_through(0, p, rows, self.threads)
+            yield rows_through(0, p, rows, step, self.threads)
             yield units_of(program, p, p + 1, 2 * self.threads, self.threads)
-            yield rows_through(p + 2 if fuses(program.table, self.places, p) else p + 1, last, rows, self.threads)
+            yield rows_through(p + 2 if fuses(program.table, self.places, p) else p + 1, last, rows, step, self.threads)
         else:
-            yield rows_through(0, last, rows, self.threads)
+            yield rows_through(0, last, rows, step, self.threads)
 
 
-def rows_through(p: int, q: int, rows: int, threads: int) -> list[list[tuple]]:
-    """The batch in jobs of as many rows each, whole fours, for each thread."""
-    parts = -(-rows // (MOST_ROWS * threads)) * threads
-    step = -(-rows // (4 * parts)) * 4
+def rows_through(p: int, q: int, rows: int, step: int, threads: int) -> list[list[tuple]]:
+    """The batch in jobs of so many rows."""
     return dealt([(PASS, p, q, first, first + step) for first in range(0, rows, step)], threads)
+
+
+def part_rows(rows: int, threads: int) -> int:
+    """Rows of a job where each of so many threads has as many: whole fours."""
+    parts = -(-rows // (MOST_ROWS * threads)) * threads
+    return -(-rows // (4 * parts)) * 4
 
 
 def units_of(program, p: int, q: int, jobs: int, threads: int) -> list[list[tuple]]:
@@ -140,13 +161,30 @@ def dealt(jobs: list, threads: int) -> list[list]:
     return [jobs[len(jobs) * t // threads : len(jobs) * (t + 1) // threads] for t in range(threads)]
 
 
-def plan_for(program, rows: int, threads: int) -> Plan:
-    """The plan of this program, which is made anew only where it differs from the last one."""
-    key = rows, threads, program.loss_at
-    found = program.plans.get("train", (None, None))  # looked at once: another thread may put its own there
-    if found[0] != key:
-        found = program.plans["train"] = key, Plan(program, rows, threads)
-    return found[1]
+def plan_for(program, rows: int, epoch_rows: int) -> Plan:
+    """The plan of this program for an epoch in batches of ``rows`` rows, made anew only where it has to be."""
+    key = rows, program.loss_at
+    known = program.plans.get("train")  # looked at once: another thread may put its own there
+    if known is None or known[0] != key:
+        known = program.plans["train"] = key, (products_of(program), handed_on(program, rows)), {}
+    _, (products, handed), plans = known
+    count = threads_.for_training(
+        program.parameters.size, products, rows, handed, epoch_rows, program.parameters.itemsize
+    )  # fmt: skip
+    if count not in plans:
+        plans[count] = Plan(program, rows, count)
+    return plans[count]
+
+
+def products_of(program) -> int:
+    """Multiply-adds of one row going forward, layers of few units counted for the time that they take.
+
+    Measured: a tile of two vectors takes four times as long as one of gemm_narrow.py that holds four steps.
+    """
+    inputs, units = program.table[program.table[:, c.KIND] == c.DENSE][:, [c.INPUTS, c.OUTPUTS]].T
+    lanes = VECTOR_BYTES // program.parameters.itemsize
+    few = np.select([units <= lanes * share for share in (0.25, 0.5, 1)], [lanes * cost for cost in (0.5, 0.75, 1.25)])
+    return int(inputs @ np.maximum(units, np.where(few > 0, few, 2 * lanes)))
 
 
 def places_for(program, rows: int):
@@ -198,6 +236,30 @@ def turned_places_for(program):
             size = int(program.table[p, c.INPUTS] * program.table[p, c.OUTPUTS])
             places[p], end = end, end + whole(program, size)
     return places, end
+
+
+def part_places_for(program, rows: int):
+    """Where in a part of the gradient that by each layer's W begins, that by its b behind, and the size of a part.
+
+    -1 for a layer whose gradient is not taken in parts: writing and reading the parts would take longer than reading
+    the batch once more.
+    """
+    places, end = np.full(len(program.table), -1, np.int64), 0
+    for p, row in enumerate(program.table):
+        inputs, outputs = int(row[c.INPUTS]), int(row[c.OUTPUTS])
+        handed = rows * (inputs + outputs)
+        trained = row[c.KIND] == c.DENSE and row[c.FIRST] < program.trainable
+        if trained and handed > NEARBY and 8 * rows * inputs * outputs <= MOST_ROWS * handed:
+            places[p], end = end, end + whole(program, inputs * outputs) + whole(program, outputs)
+    return places, end
+
+
+def handed_on(program, rows: int) -> int:
+    """Numbers of a row that one phase of a step leaves to the next: a layer's input, output and gradient."""
+    places, _ = part_places_for(program, rows)
+    later = (program.table[:, c.KIND] == c.DENSE) & (places < 0)
+    first = program.inputs if len(places) and places[0] < 0 else 0
+    return first + 2 * int(program.table[later, c.OUTPUTS].sum())
 
 
 def whole(program, size: int) -> int:

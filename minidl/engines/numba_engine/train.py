@@ -40,7 +40,6 @@ from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.dense import dense_backward_b, product, rows_backward_W
 from minidl.engines.numba_engine.forward import add_up, dense_forward, forward, penalty, target
 from minidl.engines.numba_engine.gemm import ONE, ZERO, fetch, transpose
-from minidl.engines.numba_engine.infer import products_of
 from minidl.engines.numba_engine.losses import backward as backward_loss
 from minidl.engines.numba_engine.normalization import normalization_backward
 from minidl.engines.numba_engine.optimizers import adam, adamw, momentum, nesterov, sgd
@@ -58,26 +57,18 @@ class Trainer:
     Its buffers, each made once and, but for ``own``, for a whole batch: ``x`` and ``goal``, the batch's rows next to
     each other and their targets; ``work``, what each operation puts out; ``slopes``, the gradient by that; ``turned``,
     each W transposed, through which a gradient goes back; ``row_values``, the loss or a metric of each row; ``zeros``,
-    where a product has no bias; ``own``, for each thread the gradient of the block of W that it is at.
+    where a product has no bias; ``own``, for each thread the gradient of the block of W that it is at; ``parts``, the
+    gradients that some rows at a time have left.
     """
 
     def __init__(self, program, X, y, sample_weight=None, batch_size=32):
         self.program, self.batch_size = program, min(batch_size, len(X))
         self.X, self.y = X, y
         self.sample_weight = np.empty(0, X.dtype) if sample_weight is None else sample_weight
-        rows = self.batch_size
-        handed = program.inputs + 2 * int(program.table[program.table[:, KIND] == DENSE, OUTPUTS].sum())
-        self.threads = threads.for_training(
-            program.parameters.size, products_of(program), rows, handed, len(X), X.itemsize
-        )
-        self.plan = plan_for(program, rows, self.threads)
-        widest = int(program.table[:, [INPUTS, OUTPUTS]].max())
-        own = aligned.whole_lines(self.plan.largest_block + widest, X.dtype)
-        inputs, outputs, sizes = rows * program.inputs, rows * program.outputs, self.plan.sizes
-        self.x, self.goal, self.row_values, self.zeros, own, self.work, self.slopes, self.turned = aligned.split(
-            [inputs, outputs, rows, widest, self.threads * own, *sizes], X.dtype
-        )
-        self.own = own.reshape(self.threads, -1)
+        self.plan = plan_for(program, self.batch_size, len(X))
+        self.threads = self.plan.threads
+        vars(self).update(zip(self.plan.sizes, aligned.split([*self.plan.sizes.values()], X.dtype), strict=True))
+        self.own = self.own.reshape(self.threads, -1)
 
     def run(self, orders, start, stop):
         """Train on the rows ``order[start:stop]`` of each order, batch by batch; the sums (contract.py) for each."""
@@ -89,8 +80,8 @@ class Trainer:
             program.step, program.first_trainable, program.loss, program.loss_at, program.classes, program.metrics,
             program.optimizer, program.optimizer_numbers, self.X, self.y, self.sample_weight, self.x, self.goal,
             self.row_values, self.work, self.plan.places, self.slopes, self.plan.slope_places, self.turned,
-            self.plan.turned_places, self.zeros, self.own, self.plan.jobs, self.plan.shares, sums, orders, start, stop,
-            self.batch_size, counters,
+            self.plan.turned_places, self.zeros, self.own, self.parts, self.plan.part_places, self.plan.part_size,
+            self.plan.part_rows, self.plan.jobs, self.plan.shares, sums, orders, start, stop, self.batch_size, counters,
         )  # fmt: skip
         try:
             together(run_together, arguments, self.threads)
@@ -111,11 +102,12 @@ def turn_all(table, parameters, turned, turned_places):
             transpose(inputs, outputs, parameters, table[p, FIRST], turned, turned_places[p], inputs)
 
 
-@njit(cache=True)
+@njit(cache=True, counts=False)
 def run_batches(
     table, numbers, parameters, theta, slots, seed, step, first_trainable, loss, loss_at, classes, chosen,
     optimizer, optimizer_numbers, X, y, sample_weight, x, goal, row_values, work, places, slopes, slope_places,
-    turned, turned_places, zeros, own, jobs, shares, sums, orders, start, stop, batch_size, counters, thread, threads,
+    turned, turned_places, zeros, own, parts, part_places, part_size, part_rows, jobs, shares, sums, orders, start,
+    stop, batch_size, counters, thread, threads,
 ):  # fmt: skip
     """Train on ``order[start:stop]`` of each order, and note the number of optimizer steps since the beginning.
 
@@ -134,7 +126,8 @@ def run_batches(
                     if what == MOVE:
                         move(
                             table, numbers, parameters, theta, slots, step + 1, optimizer, optimizer_numbers, x, work,
-                            places, slopes, slope_places, turned, turned_places, zeros, own_, p, first, last, size,
+                            places, slopes, slope_places, turned, turned_places, zeros, own_, parts, part_places,
+                            part_size, -(-size // part_rows), p, first, last, size,
                         )  # fmt: skip
                     elif what == PASS:
                         if first == 0 and p == 0:
@@ -143,7 +136,8 @@ def run_batches(
                             forward_and_back(
                                 table, numbers, parameters, seed, step, first_trainable, loss, loss_at, classes, X, y,
                                 sample_weight, x, goal, work, places, slopes, slope_places, turned, turned_places,
-                                zeros, vector(batch, first, min(last, size) - first), p, q, first, size,
+                                zeros, parts, part_places, first // part_rows * part_size,
+                                vector(batch, first, min(last, size) - first), p, q, first, size,
                             )  # fmt: skip
                     elif what == UNITS:
                         dense_forward(table, parameters, x, work, places, p, ZERO, size, first, last)
@@ -171,7 +165,8 @@ def run_together(bell, threads, *arguments):
 @njit(cache=True, inline="always")
 def forward_and_back(
     table, numbers, parameters, seed, step, first_trainable, loss, loss_at, classes, X, y, sample_weight, x, goal,
-    work, places, slopes, slope_places, turned, turned_places, zeros, rows, p, q, first, batch_size,
+    work, places, slopes, slope_places, turned, turned_places, zeros, parts, part_places, part, rows, p, q, first,
+    batch_size,
 ):  # fmt: skip
     """Some rows of a batch, which begin with its row ``first``, through the operations p to q.
 
@@ -206,6 +201,15 @@ def forward_and_back(
             normalization_backward(dz, vector(parameters, table[p, SECOND], o), dx)
         else:
             dropout_backward(dz, numbers[p, RATE], seed, step, table[p, WHICH], first * o, dx)
+    for p in range(loss_at):
+        if part_places[p] >= 0:
+            i, o = table[p, INPUTS], table[p, OUTPUTS]
+            x_p, x_start = (x, first * i) if p == 0 else (work, places[p] + first * i)
+            dz_start, size, at = slope_places[p + 1] + first * o, i * o, part + part_places[p]
+            rows_backward_W(
+                rows.size, i, o, x_p, x_start, i, slopes, dz_start, zeros, vector(parts, at, size)
+            )  # fmt: skip
+            dense_backward_b(matrix(slopes, dz_start, rows.size, o), vector(parts, at + size, o))
 
 
 @njit(cache=True, inline="always")
@@ -236,7 +240,8 @@ def add_totals(table, loss, loss_at, chosen, goal, work, places, sample_weight, 
 @njit(cache=True, inline="always")
 def move(
     table, numbers, parameters, theta, slots, step, optimizer, optimizer_numbers, x, work, places,
-    slopes, slope_places, turned, turned_places, zeros, own, p, first, last, batch_size,
+    slopes, slope_places, turned, turned_places, zeros, own, parts, part_places, part_size, part_count, p, first, last,
+    batch_size,
 ):  # fmt: skip
     """The gradient by some rows of a dense layer's W, and the optimizer's step there."""
     inputs, outputs, rows = table[p, INPUTS], table[p, OUTPUTS], last - first
@@ -248,7 +253,10 @@ def move(
             theta.dtype.type(optimizer_numbers[LEARNING_RATE]),
         )  # fmt: skip
     else:
-        rows_backward_W(batch_size, rows, outputs, x_p, x_start + first, inputs, slopes, dz, zeros, own)
+        if part_places[p] >= 0:
+            add_parts(parts, part_places[p] + first * outputs, part_size, part_count, vector(own, 0, size))
+        else:
+            rows_backward_W(batch_size, rows, outputs, x_p, x_start + first, inputs, slopes, dz, zeros, own)
         if numbers[p, L1] != 0:
             l1_backward(vector(parameters, begin, size), numbers[p, L1], vector(own, 0, size))
         if numbers[p, L2] != 0:
@@ -258,8 +266,23 @@ def move(
         transpose(rows, outputs, parameters, begin, turned, turned_places[p] + first, inputs)
     if first == 0 and table[p, SECOND] < theta.size:
         db = vector(own, own.size - zeros.size, outputs)
-        dense_backward_b(matrix(slopes, dz, batch_size, outputs), db)
+        if part_places[p] >= 0:
+            add_parts(parts, part_places[p] + inputs * outputs, part_size, part_count, db)
+        else:
+            dense_backward_b(matrix(slopes, dz, batch_size, outputs), db)
         update(optimizer, optimizer_numbers, theta, slots, step, db, table[p, SECOND])
+
+
+@njit(cache=True)
+def add_parts(parts, start, distance, count, total):
+    """The sum of so many vectors, which begin so far from each other, the first one added first."""
+    first = vector(parts, start, total.size)
+    for e in range(total.size):
+        total[e] = first[e]
+    for part in range(1, count):
+        more = vector(parts, start + part * distance, total.size)
+        for e in range(total.size):
+            total[e] += more[e]
 
 
 @njit(cache=True)

@@ -1,11 +1,36 @@
 """Vectors of the host's registers: the loads, stores and arithmetic of which the matrix products are put together."""
 
 from llvmlite import ir
+from numba import types
 from numba.core import cgutils
 
 from minidl.engines.numba_engine.processor import host
 
 VECTOR_BYTES, FUSED = host().vector_bytes, host().fused
+
+
+def call_apart(context, builder, name, signature, arguments, write):
+    """Call a function with an intrinsic's arguments, of each array its data; ``write(builder, *values)`` is its body.
+
+    It is not put into its callers: as a piece of something larger it would have to share the registers there, and would
+    be compiled once for each place that calls it.
+    """
+    values = [
+        context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
+        for kind, value in zip(signature.args, arguments, strict=True)
+    ]
+    name = f"{name}_{next(kind.dtype for kind in signature.args if isinstance(kind, types.Array))}"
+    function = builder.module.globals.get(name)
+    if function is None:
+        kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+        function = ir.Function(builder.module, kind, name)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        inside = ir.IRBuilder(function.append_basic_block())
+        write(inside, *function.args)
+        inside.ret_void()
+    builder.call(function, values)
+    return context.get_dummy_value()
 
 
 def keep_rolled(builder, branch):

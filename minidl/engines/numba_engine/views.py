@@ -71,6 +71,17 @@ def vector(typing_context, buffer, start, length):
     return kind(buffer, size, size), emit
 
 
+@intrinsic
+def address(typing_context, buffer, start):
+    """Where the buffer's entry ``start`` lies. Whoever takes it keeps the buffer for as long as it is used."""
+
+    def emit(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.ptrtoint(builder.gep(data, [arguments[1]]), context.get_value_type(types.intp))
+
+    return types.intp(buffer, types.intp), emit
+
+
 def array_of(kind, dimensions):
     """The type of an array of what a NumPy type or an array's dtype stands for."""
     return types.Array(kind.dtype if isinstance(kind, types.DType) else kind.instance_type, dimensions, "C")
