@@ -81,11 +81,41 @@ def test_any_number_of_threads_gives_the_same_bits(batch_size, activation, norma
         model = network("numba", 301, 233, activation=activation, normalized=normalized, dropout=0.25)
         model.fit(X, y, batch_size=batch_size, epochs=2, verbose=0)
         results.append([model.predict(X), model.predict(X[:3]), *model.get_weights()])
-        by_units = (model._program.plans["train"][1].jobs[:, 0] == plan.UNITS).any()
+        by_units = (plan_of(model).jobs[:, 0] == plan.UNITS).any()
         assert by_units == (batch_size == 9 and count > 1)
     for other in results[1:]:
         for found, expected in zip(other, results[0], strict=True):
             np.testing.assert_array_equal(found, expected)
+
+
+def plan_of(model):
+    """How it was trained last."""
+    *_, plan = model._program.plans["train"][-1].values()
+    return plan
+
+
+@pytest.mark.parametrize("hidden", [(), (5,), (8, 3)])
+def test_gradients_of_small_layers_are_taken_in_parts(hidden, monkeypatch):
+    """Of many inputs and few units, from some rows at a time: to 15 digits as in NumPy, whoever takes which rows."""
+    if "numba" not in RUNNING:
+        pytest.skip(f"numba: {why_not('numba')}")
+    from minidl.engines.numba_engine import threads
+
+    rng = np.random.default_rng(8)
+    X, weight = rng.normal(size=(400, 145)), rng.uniform(0, 2, 400)
+    y, results = rng.integers(2, size=400), []
+    for engine, count in (("numpy", 1), ("numba", 1), ("numba", 2), ("numba", 3)):
+        always(monkeypatch, threads, count)
+        optimizer = minidl.SGD(0.1, momentum=0.9)
+        model = network(engine, *hidden, activation="tanh", dropout=0.2, optimizer=optimizer, dtype="float64")
+        model.fit(X, y, batch_size=151, epochs=3, sample_weight=weight, verbose=0)  # 151, 151 and 98 rows
+        results.append(np.concatenate([w.ravel() for w in model.get_weights()]))
+        if engine == "numba":
+            assert plan_of(model).part_size > 0
+            assert plan_of(model).part_rows < 151 / 2
+    np.testing.assert_allclose(results[1], results[0], rtol=1e-9, atol=1e-11)
+    np.testing.assert_array_equal(results[2], results[1])
+    np.testing.assert_array_equal(results[3], results[1])
 
 
 def test_concurrent_training_and_prediction(monkeypatch):

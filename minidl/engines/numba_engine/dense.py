@@ -104,8 +104,9 @@ def rows_backward_W(n, i, o, x, x_start, x_row, dz, dz_start, zeros, out):
             x_k, out_k, dz_1 = x[x_start + k], vector(out, k * o, o), vector(dz, dz_start, o)
             for u in range(o):
                 out_k[u] = x_k * dz_1[u]
-    elif o == 1:
-        product(ONE, i, n, out, ZERO, zeros, dz, dz_start, ONE, ONE, x, x_start, x_row)
+    elif o == 1:  # a row times a matrix; as for a whole W, so that the sums are taken in the same order
+        low = out.dtype.type(-np.inf)
+        multiply(ONE, i, n, out, ZERO, x_row, zeros, ZERO, dz, dz_start, ONE, ONE, x, x_start, x_row, low)
     else:
         product(i, o, n, out, ZERO, zeros, x, x_start, ONE, x_row, dz, dz_start, o)
 
