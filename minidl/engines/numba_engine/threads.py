@@ -23,7 +23,7 @@ from minidl.engines.numba_engine.team import LINE, entry_of, packet_of, share, t
 PAYS = 3e5  # multiply-adds in a training step below which one thread alone is sooner done
 PAYS_TO_ASK = 5e7  # multiply-adds in an epoch below which finding out what is quicker takes longer than it saves
 PAYS_AWAKE = 3e6  # multiply-adds in a call below which one thread alone is as soon done
-PAYS_TO_WAKE = 8e6  # multiply-adds in a call below which waking the other threads takes longer than they save
+PAYS_TO_WAKE = 3e7  # multiply-adds in a call below which waking the other threads takes longer than they save
 SOON, ENOUGH = 2e-4, 10  # seconds from one call to the next that follows it; how many of these make a stream
 UPDATE = 20  # multiply-adds that take as long as the optimizer's step with one parameter
 MEETINGS = 4  # of the threads in a training step, about
