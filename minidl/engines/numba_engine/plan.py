@@ -6,8 +6,8 @@ parted: each job computes the gradient by some rows of one W from the whole batc
 while it is still in the cache. So there is no vector of gradients.
 
 Where a W is small beside the rows that go in and out of its layer, the gradient is taken in the first phase instead, by
-each job from its own rows, which it has in the cache; the second adds up these parts. Such a network has the same jobs
-for any number of threads, and so the same parts.
+each job from its own rows, which it has in the cache; the second adds up these parts. Then there are the same jobs for
+any number of threads, and so the same parts.
 
 What one thread has moved, the others have to fetch. So where the first W is larger than what goes in and out there, the
 first phase is three: the batch is laid out, each thread takes all of its rows through some of the first layer's units,
@@ -242,24 +242,25 @@ def part_places_for(program, rows: int):
     """Where in a part of the gradient that by each layer's W begins, that by its b behind, and the size of a part.
 
     -1 for a layer whose gradient is not taken in parts: writing and reading the parts would take longer than reading
-    the batch once more.
+    the batch once more, or most of the work is in layers of which that is so.
     """
-    places, end = np.full(len(program.table), -1, np.int64), 0
-    for p, row in enumerate(program.table):
-        inputs, outputs = int(row[c.INPUTS]), int(row[c.OUTPUTS])
-        handed = rows * (inputs + outputs)
-        trained = row[c.KIND] == c.DENSE and row[c.FIRST] < program.trainable
-        if trained and handed > NEARBY and 8 * rows * inputs * outputs <= MOST_ROWS * handed:
-            places[p], end = end, end + whole(program, inputs * outputs) + whole(program, outputs)
+    table = program.table
+    inputs, outputs = table[:, c.INPUTS], table[:, c.OUTPUTS]
+    trained = (table[:, c.KIND] == c.DENSE) & (table[:, c.FIRST] < program.trainable)
+    handed, entries = rows * (inputs + outputs), np.where(trained, inputs * outputs, 0)
+    parted = trained & (handed > NEARBY) & (8 * rows * entries <= MOST_ROWS * handed)
+    places, end = np.full(len(table), -1, np.int64), 0
+    if 2 * entries[parted].sum() > entries.sum():
+        for p in np.flatnonzero(parted):
+            places[p], end = end, end + whole(program, int(entries[p])) + whole(program, int(outputs[p]))
     return places, end
 
 
 def handed_on(program, rows: int) -> int:
-    """Numbers of a row that one phase of a step leaves to the next: a layer's input, output and gradient."""
-    places, _ = part_places_for(program, rows)
-    later = (program.table[:, c.KIND] == c.DENSE) & (places < 0)
-    first = program.inputs if len(places) and places[0] < 0 else 0
-    return first + 2 * int(program.table[later, c.OUTPUTS].sum())
+    """Numbers of a row that one phase of a step leaves to the next: what goes into a layer and the gradient there."""
+    table, (places, _) = program.table, part_places_for(program, rows)
+    later = (table[:, c.KIND] == c.DENSE) & (places < 0)
+    return int(table[later][:, [c.INPUTS, c.OUTPUTS]].sum())
 
 
 def whole(program, size: int) -> int:
