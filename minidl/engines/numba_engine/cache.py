@@ -34,7 +34,8 @@ def njit(
     infinity must pass through. Division by zero gives infinity as in NumPy, and the GIL is released.
 
     ``inline="always"`` puts a function's code into its callers before types are known, and ``forceinline`` its machine
-    code, by which the arrays that it is given stay alive for as long as it runs.
+    code, by which the arrays that it is given stay alive for as long as it runs. Where nothing ``counts`` references to
+    arrays, a function may make none, and is called by one that keeps those it is given.
     """
     options = {"fastmath": set(fastmath), "inline": inline, "error_model": "numpy", "nogil": True}
     options |= {"no_cfunc_wrapper": True, "forceinline": forceinline, "_nrt": counts}

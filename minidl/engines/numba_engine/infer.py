@@ -40,7 +40,7 @@ MOST_PLANS = 16  # numbers of rows for which a program keeps how they go through
 ) = range(16)  # fmt: skip
 
 
-@njit(cache=True)
+@njit(cache=True, counts=False)
 def predict_rows(packet, X, out, thread, threads):
     """The output for each row of X, in the parts that the packet of an ``Inference`` says."""
     last, inputs, outputs, dtype = packet[OPERATIONS], X.shape[1], out.shape[1], X.dtype
@@ -74,7 +74,7 @@ def predict_together(bell, threads, packet, X, out):
     share(bell, threads, entry_of(predict_rows, arguments), packet_of(arguments))
 
 
-@njit(cache=True)
+@njit(cache=True, counts=False)
 def predict_units(packet, X, out, thread, threads):
     """The same for a few rows, in the jobs that the packet says."""
     last, outputs, rows, dtype = packet[OPERATIONS], out.shape[1], X.shape[0], X.dtype
