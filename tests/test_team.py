@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("numba")
 
 import minidl
-from minidl.engines.numba_engine import infer, plan, team, threads
+from minidl.engines.numba_engine import atomics, infer, plan, team, threads
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.team import LINE, entry_of, packet_of, share
 
@@ -150,6 +150,32 @@ def test_a_process_ends_while_its_helpers_are_awake():
     for _ in range(3):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+@pytest.mark.skipif(not atomics.FUTEX, reason="which processor a thread runs on is asked of Linux alone")
+def test_helpers_keep_away_from_the_callers_processor():
+    processors = os.sched_getaffinity(0)
+    if len(processors) == 1:
+        pytest.skip("there is one processor")
+    code = (
+        "import os, numpy as np, minidl\n"
+        "from minidl.engines.numba_engine import infer, team, threads\n"
+        "threads.for_call = lambda *work: 3\n"
+        "model = minidl.Sequential([minidl.Dense(1, input_shape=(6,))], seed=0)\n"
+        "model.compile('adam', 'mse', engine='numba')\n"
+        "X, processors = np.ones((2048, 6)), os.sched_getaffinity(0)\n"
+        "threads.PAYS_TO_WAKE = 0\n"
+        "model(X)\n"
+        "for processor in sorted(processors)[:2] * 2:\n"
+        "    os.sched_setaffinity(0, {processor})\n"
+        "    team._moved = 0.0\n"
+        "    model(X)\n"
+        "    for helper in team._helpers:\n"
+        "        assert os.sched_getaffinity(helper.native_id) == processors - {processor}\n"
+        "print(len(team._helpers))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
 
 
 def test_small_calls_have_several_threads_where_they_follow_each_other(monkeypatch):

@@ -102,6 +102,20 @@ def futex(typing_context, counters, place, operation, value):
     return types.none(counters, types.int64, types.int64, types.int64), emit
 
 
+@intrinsic
+def processor_now(typing_context):
+    """The number of the processor that this runs on, where Linux tells; elsewhere -1."""
+
+    def emit(context, builder, signature, arguments):
+        if not FUTEX:
+            return ir.IntType(64)(-1)
+        kind = ir.FunctionType(ir.IntType(32), [])
+        found = builder.call(cgutils.get_or_insert_function(builder.module, kind, "sched_getcpu"), [])
+        return builder.sext(found, ir.IntType(64))
+
+    return types.int64(), emit
+
+
 @njit(cache=True)
 def wait_a_moment(looks):
     """Between two looks, of which this was the one of this number."""

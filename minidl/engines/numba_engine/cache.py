@@ -25,7 +25,7 @@ STAMP = stamp_of(SOURCES)
 
 def njit(
     cache: bool = True, fastmath: frozenset[str] | set[str] = frozenset({"contract"}), inline: str = "never",
-    forceinline: bool = False, counts: bool = True,
+    counts: bool = True,
 ):  # fmt: skip
     """``numba.njit`` as this engine uses it.
 
@@ -33,12 +33,11 @@ def njit(
     once) and, where a function asks for it, ``reassoc`` (a sum may be taken in another order) are ever set: NaN and
     infinity must pass through. Division by zero gives infinity as in NumPy, and the GIL is released.
 
-    ``inline="always"`` puts a function's code into its callers before types are known, and ``forceinline`` its machine
-    code, by which the arrays that it is given stay alive for as long as it runs. Where nothing ``counts`` references to
-    arrays, a function may make none, and is called by one that keeps those it is given.
+    Where nothing ``counts`` references to arrays, a function may make none, and is called by one that keeps those it is
+    given.
     """
     options = {"fastmath": set(fastmath), "inline": inline, "error_model": "numpy", "nogil": True}
-    options |= {"no_cfunc_wrapper": True, "forceinline": forceinline, "_nrt": counts}
+    options |= {"no_cfunc_wrapper": True, "_nrt": counts}
 
     def compiled(function):
         dispatcher = numba.njit(**options)(function)

@@ -34,11 +34,12 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from minidl.aligned import LINE
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.gemm_narrow import FEWEST_STEPS, holds, multiply_narrow
 from minidl.engines.numba_engine.processor import host
 from minidl.engines.numba_engine.vectors import FUSED, VECTOR_BYTES, Vectors, call_apart, keep_rolled
-from minidl.engines.numba_engine.views import address, array_at, vector, vector_at
+from minidl.engines.numba_engine.views import address, allocate, array_at, keep, release, vector, vector_at
 
 ROWS = 12 if host().registers == 32 else 6 if FUSED else 4  # of the highest tile: with B and A it fills the registers
 DEPTH = 256  # steps at a time
@@ -191,7 +192,7 @@ def pack_columns(d, o, B, start, row, panels):
                 target[e] = source[e]
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, inline="always")
 def multiply(m, o, d, C, c_start, c_row, D, d_start, A, a_start, a_row, a_column, B, b_start, b_row, floor):
     """C = max(D + A B, floor) for C (m, o), A (m, d) and B (d, o), and D (o,), which is added to each row.
 
@@ -199,36 +200,28 @@ def multiply(m, o, d, C, c_start, c_row, D, d_start, A, a_start, a_row, a_column
     (r, k) of A is A[a_start + r a_row + k a_column]. In which order an entry is added up depends on d and c_row alone:
     parting a product by rows or columns changes no bit.
     """
-    places = address(C, c_start), address(D, d_start), address(A, a_start), address(B, b_start)
-    if m >= MANY and b_row >= LONG:
-        multiply_packed(m, o, d, *places, c_row, a_row, a_column, b_row, floor)
-    else:
-        multiply_at(m, o, d, *places, c_row, a_row, a_column, b_row, floor, ZERO)
-
-
-@njit(cache=True)
-def multiply_packed(m, o, d, c, d_at, a, b, c_row, a_row, a_column, b_row, floor):
-    panels = np.empty(DEPTH * GROUP * VECTOR_BYTES, np.uint8)
-    multiply_at(m, o, d, c, d_at, a, b, c_row, a_row, a_column, b_row, floor, address(panels, ZERO))
-    return panels.size  # so that they are kept until then
+    multiply_at(
+        m, o, d, address(C, c_start), c_row, address(D, d_start), address(A, a_start), a_row, a_column,
+        address(B, b_start), b_row, floor,
+    )  # fmt: skip
+    keep(C, D, A, B)
 
 
 @njit(cache=True, counts=False)
-def multiply_at(m, o, d, c, d_at, a, b, c_row, a_row, a_column, b_row, floor, panels_at):
-    """``multiply`` of what lies at these addresses: an array would be seven arguments, most of them through memory.
-
-    panels_at: where there is room for packed rows of B, or 0.
-    """
+def multiply_at(m, o, d, c, c_row, d_at, a, a_row, a_column, b, b_row, floor):
+    """``multiply`` of what lies at these addresses: an array would be seven arguments, most of them through memory."""
     kind = type(floor)
     C, D, A, B = vector_at(kind, c, 0), vector_at(kind, d_at, 0), vector_at(kind, a, 0), vector_at(kind, b, 0)
     if a_column == 1 and d >= FEWEST_STEPS and holds(2, c_row, C.itemsize):
-        multiply_narrow(m, o, d, c, d_at, a, b, c_row, a_row, b_row, floor)
+        multiply_narrow(m, o, d, c, c_row, d_at, a, a_row, b, b_row, floor)
         return
     lanes, none = VECTOR_BYTES // C.itemsize, kind(-np.inf)
     # Fewer rows than a tile read B but once, so that nothing is gained by keeping a part of it near.
     depth, group = (DEPTH, GROUP * lanes) if m >= 4 else (max(d, 1), o)
     packed = room_for_a_tile(C)
-    packs_B, panels = panels_at != 0, vector_at(kind, panels_at, 0)
+    packs_B = m >= MANY and b_row >= LONG
+    room = allocate(DEPTH * GROUP * VECTOR_BYTES + LINE) if packs_B else 0
+    panels = vector_at(kind, (room + LINE - 1) // LINE * LINE, 0)
     given, given_row = D, np.int64(0)  # what the tiles begin with
     k = 0
     while k < d:
@@ -287,6 +280,8 @@ def multiply_at(m, o, d, c, d_at, a, b, c_row, a_row, a_column, b_row, floor, pa
             u += width
         given, given_row = C, c_row
         k += steps
+    if packs_B:
+        release(room)
 
 
 @intrinsic

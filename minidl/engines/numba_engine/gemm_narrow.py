@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.processor import host
 from minidl.engines.numba_engine.vectors import VECTOR_BYTES, Vectors, call_apart
-from minidl.engines.numba_engine.views import address, vector_at
+from minidl.engines.numba_engine.views import address, keep, vector_at
 
 # Rows of A at a time: where there are several columns, and where there is one.
 ROWS, COLUMN_ROWS = (12, 16) if host().registers == 32 else (8, 8)
@@ -161,7 +161,7 @@ def holds(together, units, bytes_of_one):
 
 
 @njit(cache=True, counts=False)
-def multiply_narrow(m, o, d, c, d_at, a, b, c_row, a_row, b_row, floor):
+def multiply_narrow(m, o, d, c, c_row, d_at, a, a_row, b, b_row, floor):
     """``multiply_at`` for as few columns as a vector ``holds`` two steps of, and an A whose rows have no gaps.
 
     Where rows are left over, the last band is as high as the others and computes some rows once more.
@@ -189,10 +189,11 @@ def multiply_narrow(m, o, d, c, d_at, a, b, c_row, a_row, b_row, floor):
         r += height
 
 
-@njit(cache=True, forceinline=True)
+@njit(cache=True, inline="always")
 def multiply_column(m, d, C, c_start, D, d_start, A, a_start, B, b_start, floor):
     """The same for one column: C (m,), D (1,), A (m, d) and B (d,), all without gaps."""
     column_at(m, d, address(C, c_start), address(D, d_start), address(A, a_start), address(B, b_start), floor)
+    keep(C, D, A, B)
 
 
 @njit(cache=True, counts=False)

@@ -4,6 +4,9 @@ Waking a thread takes the operating system 40 to 80 microseconds, in which a cor
 So a helper that has nothing to do looks out for the next call for a moment before it sleeps. All of that is compiled:
 a helper that had to ask for Python's lock, be it to wake up, would keep the caller from running.
 
+Linux may well wake a helper on the processor of the one who calls, where it gets its turn when the work is done. So the
+helpers are kept away from that processor.
+
 A call is announced by the address of a compiled function and of its arguments. A helper that sees it takes part; one
 that comes too late finds that the call is over. So nobody waits for a thread that the operating system keeps waiting.
 """
@@ -11,8 +14,10 @@ that comes too late finds that the call is over. So nobody waits for a thread th
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import threading
+import time
 
 import numpy as np
 from llvmlite import ir
@@ -27,6 +32,7 @@ from minidl.engines.numba_engine.atomics import (
     add_atomically,
     futex,
     load_atomically,
+    processor_now,
     swap_atomically,
     wait_a_moment,
 )
@@ -41,10 +47,12 @@ LEAVE = 2
 LOOKS = 10_000  # for the next call before a helper sleeps: some hundred microseconds
 LONG = 1_000  # times as many, where a call is about to come
 MOST = 255  # helpers
+SELDOM = 100  # times as long as it takes, until helpers are moved again
 
 _running = threading.Lock()
 _helpers: list[Helper] = []
 _bell = np.zeros(ASLEEP + (MOST + 1) * LINE, np.int64)
+_away, _moved = -1, 0.0  # the processor that helpers keep away from; from when on they may be moved again
 
 
 class Helper(threading.Thread):
@@ -53,6 +61,7 @@ class Helper(threading.Thread):
     def __init__(self, thread: int):
         super().__init__(name=f"minidl-{thread}", daemon=True)
         self.thread, self.bell, self.asleep = thread, _bell, threading.Lock()
+        self.processors = os.sched_getaffinity(0) if FUTEX else set()
         self.asleep.acquire()
         _bell[ASLEEP + thread * LINE] = 0  # it is about to be awake, so it needs no waking
 
@@ -67,6 +76,7 @@ class Helper(threading.Thread):
 
 def gather(helpers: int):
     """See to it that there are so many helpers; where the system has no more threads, fewer do all the work."""
+    global _away
     while len(_helpers) < helpers:
         helper = Helper(len(_helpers) + 1)
         _helpers.append(helper)  # before it starts, so that an interruption leaves no two of one number
@@ -75,6 +85,22 @@ def gather(helpers: int):
         except RuntimeError:
             _helpers.pop()
             return
+        _away = -1  # this one keeps away from none yet
+
+
+def keep_away(processor: int):
+    """Let the helpers run on every processor but this one, the caller's."""
+    global _away, _moved
+    begin = time.monotonic()
+    if begin < _moved:  # the caller is moved about itself, and following it would take long
+        return
+    for helper in _helpers:
+        others = helper.processors - {processor}
+        if others and helper.native_id is not None:
+            with contextlib.suppress(OSError):  # they may have been taken from this process meanwhile
+                os.sched_setaffinity(helper.native_id, others)
+    _away, end = processor, time.monotonic()
+    _moved = end + SELDOM * (end - begin)
 
 
 def dismiss():
@@ -92,8 +118,8 @@ def dismiss():
 
 def begin_anew():
     """A forked process has none of its parent's threads."""
-    global _running, _bell
-    _running, _bell = threading.Lock(), np.zeros_like(_bell)
+    global _running, _bell, _away
+    _running, _bell, _away = threading.Lock(), np.zeros_like(_bell), -1
     _helpers.clear()
 
 
@@ -112,7 +138,10 @@ def together(call, arguments: tuple, threads: int):
     threads = min(threads, MOST + 1)
     try:
         gather(threads - 1)
-        if hold(_bell, threads):
+        asleep, processor = hold(_bell, threads)
+        if processor != _away:
+            keep_away(processor)
+        if asleep:
             for helper in _helpers[: threads - 1]:
                 helper.wake()
         return call(_bell, threads, *arguments)
@@ -198,7 +227,10 @@ def share(bell, threads, entry, packet):
 
 @njit(cache=True)
 def hold(bell, threads):
-    """Ask the helpers to stay awake for the call that comes now, and wake them; whether Python is to wake some."""
+    """Ask the helpers to stay awake for the call that comes now, and wake them.
+
+    Whether Python is to wake some, and the number of the caller's processor.
+    """
     swap_atomically(bell, HELD, 0, 1)
     asleep = False
     for thread in range(1, threads):
@@ -206,7 +238,7 @@ def hold(bell, threads):
             asleep |= load_atomically(bell, ASLEEP + thread * LINE) == 1
         elif swap_atomically(bell, ASLEEP + thread * LINE, 1, 0):
             futex(bell, ASLEEP + thread * LINE, WAKE, 1)
-    return asleep
+    return asleep, processor_now()
 
 
 @njit(cache=True)

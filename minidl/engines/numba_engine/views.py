@@ -6,6 +6,7 @@ of the compiled call that makes them. Where even the number of arguments counts,
 an array by its address; whoever gives the address keeps the array.
 """
 
+from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
@@ -73,13 +74,46 @@ def vector(typing_context, buffer, start, length):
 
 @intrinsic
 def address(typing_context, buffer, start):
-    """Where the buffer's entry ``start`` lies. Whoever takes it keeps the buffer for as long as it is used."""
+    """Where the buffer's entry ``start`` lies. Whoever takes it sees to it that the buffer is kept meanwhile."""
 
     def emit(context, builder, signature, arguments):
         data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
         return builder.ptrtoint(builder.gep(data, [arguments[1]]), context.get_value_type(types.intp))
 
     return types.intp(buffer, types.intp), emit
+
+
+@intrinsic
+def keep(typing_context, *arrays):
+    """Does nothing: arrays that are named here are not let go of before."""
+
+    def emit(context, builder, signature, arguments):
+        return context.get_dummy_value()
+
+    return types.none(types.StarArgTuple(arrays)), emit
+
+
+@intrinsic
+def allocate(typing_context, size):
+    """The address of so many bytes of memory, until it is given to ``release``."""
+
+    def emit(context, builder, signature, arguments):
+        byte, word = ir.IntType(8).as_pointer(), context.get_value_type(types.intp)
+        malloc = cgutils.get_or_insert_function(builder.module, ir.FunctionType(byte, [word]), "malloc")
+        return builder.ptrtoint(builder.call(malloc, arguments), word)
+
+    return types.intp(types.intp), emit
+
+
+@intrinsic
+def release(typing_context, place):
+    def emit(context, builder, signature, arguments):
+        byte = ir.IntType(8).as_pointer()
+        free = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), [byte]), "free")
+        builder.call(free, [builder.inttoptr(arguments[0], byte)])
+        return context.get_dummy_value()
+
+    return types.none(types.intp), emit
 
 
 def array_of(kind, dimensions):
