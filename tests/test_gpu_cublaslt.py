@@ -9,7 +9,7 @@ import gpu_devices
 import numpy as np
 import pytest
 from test_gpu_kernels import PRECISION, SHAPES, U, float32, normal, within
-from test_gpu_training import TARGETS, WAYS, WEIGHT, X, everything, follow, program_of, runs
+from test_gpu_training import BY_CUBLASLT, TARGETS, WEIGHT, X, everything, follow, program_of, runs
 
 import minidl
 from minidl import contract as c
@@ -296,7 +296,29 @@ def test_without_an_algorithm_for_a_mask_the_way_back_is_a_launch(cpu, unknown, 
         assert found.count(cublaslt.Product.name) == 6
         assert found.count(kernels.ACTIVATION_BACKWARD.name) == expected
         monkeypatch.setattr(cublaslt.CublasLt, "plan", some)
-    follow(program_of(everything()), "binary_crossentropy", WEIGHT, **WAYS["recorded, cuBLASLt"])
+    follow(program_of(everything()), "binary_crossentropy", WEIGHT, device=cpu, **BY_CUBLASLT)
+
+
+@ON_THE_CPU
+def test_streamed_rows_find_no_algorithm_for_a_mask_either(cpu, monkeypatch):
+    """The second buffer asks once more, since its rows lie elsewhere."""
+    make, find, asked, masks = cublaslt.Product.__init__, cublaslt.Product.find, {}, []
+
+    def note(product, *arguments, epilogue=cublaslt.PLAIN, **options):
+        asked[id(product)] = epilogue
+        masks.extend([epilogue] * (epilogue == cublaslt.ADD_BIAS_RELU_MASK))
+        make(product, *arguments, epilogue=epilogue, **options)
+
+    monkeypatch.setattr(cublaslt.Product, "__init__", note)
+    monkeypatch.setattr(
+        cublaslt.Product, "find",
+        lambda product: None if asked[id(product)] == cublaslt.ADD_BIAS_RELU_MASK else find(product),
+    )  # fmt: skip
+    monkeypatch.setattr(cpu, "free_memory", lambda: 1000)
+    layers = [minidl.Dense(40, "relu"), minidl.Dense(7, "tanh"), minidl.Dense(3, "sigmoid")]
+    trainer = follow(program_of(layers), "binary_crossentropy", WEIGHT, device=cpu, **BY_CUBLASLT)
+    assert len(trainer.buffers) == 2
+    assert len(masks) == 1  # and has not been asked for again
 
 
 @ON_THE_CPU
@@ -311,20 +333,20 @@ def test_a_gradient_has_parts_for_the_engine_s_own_kernels_alone(cpu, monkeypatc
 
 @ON_THE_CPU
 @pytest.mark.parametrize("own", launches_cublaslt.PRODUCTS)
-def test_products_of_both_kinds_follow_the_reference(own, monkeypatch):
+def test_products_of_both_kinds_follow_the_reference(own, cpu, monkeypatch):
     """The library knows no algorithm for one of the three; among them what the first layer had gathered."""
     plan = launches_cublaslt.NetworkWithCublasLt.plan
     monkeypatch.setattr(
         launches_cublaslt.NetworkWithCublasLt, "plan",
         lambda network, which, *rest, **options: None if which == own else plan(network, which, *rest, **options),
     )  # fmt: skip
-    follow(program_of(everything()), "binary_crossentropy", WEIGHT, **WAYS["recorded, cuBLASLt"])
+    follow(program_of(everything()), "binary_crossentropy", WEIGHT, device=cpu, **BY_CUBLASLT)
 
 
 @ON_THE_CPU
-def test_a_dropout_behind_a_masked_relu_follows_the_reference():
+def test_a_dropout_behind_a_masked_relu_follows_the_reference(cpu):
     layers = [minidl.Dense(40, "relu"), minidl.Dropout(0.25), minidl.Dense(9, "relu"), minidl.Dense(3, "sigmoid")]
-    follow(program_of(layers), "binary_crossentropy", WEIGHT, **WAYS["recorded, cuBLASLt"])
+    follow(program_of(layers), "binary_crossentropy", WEIGHT, device=cpu, **BY_CUBLASLT)
 
 
 @ON_THE_CPU
@@ -344,7 +366,7 @@ def test_while_recording_nothing_is_planned_or_allocated(cpu, monkeypatch):
         monkeypatch.setattr(owner, name, watched(getattr(owner, name)))
     program = program_of(everything())
     trainer = CapturedTrainer(
-        program, X, TARGETS["binary_crossentropy"], None, 16, device=cpu, **WAYS["recorded, cuBLASLt"]
+        program, X, TARGETS["binary_crossentropy"], None, 16, device=cpu, **BY_CUBLASLT
     )
     runs(trainer, program)
     assert len(calls) > 100
@@ -358,7 +380,7 @@ def test_a_short_batch_must_be_cleared_and_rows_gathered(cpu, fault, monkeypatch
     monkeypatch.setattr(cpu, "launch", lambda kernel, *rest: kernel.name == fault or launch(kernel, *rest))
     programs, y = [three_layers() for _ in range(2)], TARGETS["mse"]
     wanted, _, _ = runs(train.Trainer(programs[0], X, y, None, 16), programs[0])
-    trainer = CapturedTrainer(programs[1], X, y, None, 16, device=cpu, **WAYS["recorded, cuBLASLt"])
+    trainer = CapturedTrainer(programs[1], X, y, None, 16, device=cpu, **BY_CUBLASLT)
     found, _, _ = runs(trainer, programs[1])
     assert np.allclose(found[:, c.LOSS], wanted[:, c.LOSS], rtol=1e-5) == (fault is None)
 

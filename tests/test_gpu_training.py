@@ -90,11 +90,11 @@ def runs(trainer, program):
     return np.concatenate(sums), [program.parameters, program.slots], program.step
 
 
-def follow(program, loss, sample_weight=None, bound=2e-4, **options):
+def follow(program, loss, sample_weight=None, bound=2e-4, device=None, **options):
     """Train the same program by the reference and on the device; both have to come to the same."""
     twin, y = copy.deepcopy(program), TARGETS[loss]
     sums, arrays, step = runs(train.Trainer(program, X, y, sample_weight, 16), program)
-    trainer = CapturedTrainer(twin, X, y, sample_weight, 16, device=gpu_devices.device(), **options)
+    trainer = CapturedTrainer(twin, X, y, sample_weight, 16, device=device or gpu_devices.device(), **options)
     found, found_arrays, found_step = runs(trainer, twin)
     assert found_step == step
     np.testing.assert_allclose(found, sums, rtol=bound, atol=bound)
@@ -103,13 +103,10 @@ def follow(program, loss, sample_weight=None, bound=2e-4, **options):
     return trainer
 
 
-WAYS = {
-    "recorded": {"in_one_launch": False, "with_cublaslt": False},
-    "recorded, cuBLASLt": {"in_one_launch": False, "with_cublaslt": True},
-    "in one launch": {"in_one_launch": True},
-}
-if not gpu_devices.has_cublaslt():
-    del WAYS["recorded, cuBLASLt"]
+BY_CUBLASLT = {"in_one_launch": False, "with_cublaslt": True}
+WAYS = {"recorded": {"in_one_launch": False, "with_cublaslt": False}, "in one launch": {"in_one_launch": True}}
+if gpu_devices.has_cublaslt():
+    WAYS["recorded, cuBLASLt"] = BY_CUBLASLT
 HEADS = [
     ("mse", "linear"), ("mse", "sigmoid"), ("mae", "linear"), ("mae", "sigmoid"), ("binary_crossentropy", "sigmoid"),
     ("categorical_crossentropy", "softmax"), ("sparse_categorical_crossentropy", "softmax"),

@@ -137,6 +137,25 @@ def test_copies_and_pickles_predict_the_same(dtype):
         np.testing.assert_array_equal(twin(X), predictor(X))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_every_way_is_laid_out_beforehand(dtype, monkeypatch):
+    """Also the one that is taken only when calls have followed each other for a while."""
+    threads = pytest.importorskip("minidl.engines.numba_engine.threads")
+
+    monkeypatch.setattr(threads, "available", lambda: 2)
+    monkeypatch.setattr(threads, "PAYS_AWAKE", 0)
+    monkeypatch.setattr(threads, "PAYS_TO_WAKE", np.inf)
+    model = minidl.Sequential([minidl.Dense(300, "relu", input_shape=(400,)), minidl.Dense(3)], seed=0)
+    model.compile("sgd", "mse", engine="numba")
+    wide = RNG.normal(size=(50, 400)).astype(np.float32)
+    predictor = model.predictor(max_batch=40, dtype=dtype, calibration_data=wide if dtype == "int8" else None)
+    for rows in (1, 40):
+        plan = predictor._program.plans[rows]
+        assert len(plan.free) == 1
+        assert plan.alone is None or len(plan.alone.free) == 1
+    assert predictor._program.plans[40].alone is not None
+
+
 @pytest.mark.parametrize("threads", [1, 2, None])
 def test_several_threads_may_call_at_once(threads):
     wide = RNG.normal(size=(2000, 50)).astype(np.float32)

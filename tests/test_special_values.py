@@ -58,6 +58,16 @@ def test_activations_agree_with_numpy(engine, name, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_softmax_of_large_negative_logits_by_hand(engine, dtype):
+    """Read as whole numbers, negative floats are in the opposite order."""
+    z = np.array([[-1000, -1000, -5000], [-1e30, -2e30, -3e30], [-1e30, -2.0, -np.inf]], dtype)
+    expected = [[0.5, 0.5, 0], [1, 0, 0], [0, 1, 0]]
+    np.testing.assert_array_equal(engine.softmax(z), expected)
+    negative_nan = np.copysign(np.array([[np.nan, 1, 2]], dtype), -1)
+    assert np.isnan(engine.softmax(negative_nan)).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", LOSSES)
 def test_losses_agree_with_numpy(engine, name, dtype):
     check(name, engine, dtype, LABELS, ROWS)

@@ -44,7 +44,10 @@ class Engine:
         self.trainer = importlib.import_module(f"{package}.train").Trainer
         infer = importlib.import_module(f"{package}.infer")
         self.predict, self.evaluate = infer.predict, infer.evaluate
-        self.predict_int8 = importlib.import_module(f"{package}.int8").predict_int8
+        int8 = importlib.import_module(f"{package}.int8")
+        self.predict_int8 = int8.predict_int8
+        if hasattr(infer, "lay_out"):
+            self.lay_out, self.lay_out_int8 = infer.lay_out, int8.lay_out_int8
         if Path(infer.__file__).with_name("device.py").exists():  # its arrays are not NumPy's
             device = importlib.import_module(f"{package}.device")
             self.to_device, self.to_host, self.synchronize = device.to_device, device.to_host, device.synchronize
@@ -64,6 +67,12 @@ class Engine:
     def to_host(self, array: np.ndarray) -> np.ndarray:
         """The NumPy array for one of the engine's."""
         return array
+
+    def lay_out(self, program: Any, rows: int) -> None:
+        """See to it that no later ``predict`` of so many rows has to compile or to allocate anything."""
+
+    def lay_out_int8(self, program: Any, rows: int) -> None:
+        """The same for ``predict_int8``."""
 
     def synchronize(self) -> None:
         """Wait until the engine has done all that it was asked for."""

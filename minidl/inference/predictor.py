@@ -37,8 +37,10 @@ class Predictor:
         self._real, self._counting = np.dtype("float32" if dtype == "int8" else dtype), threading.Lock()
         self._shape = self._program.inputs, self._program.outputs
         self._choose()
-        for rows in (1, 1, max_batch, max_batch):  # so that no later call need compile or lay out anything; a call that
-            self(np.zeros((rows, self._shape[0]), self._real))  # follows another at once may go another way
+        lay_out = self._engine.lay_out_int8 if dtype == "int8" else self._engine.lay_out
+        for rows in (1, max_batch):
+            self(np.zeros((rows, self._shape[0]), self._real))
+            lay_out(self._program, rows)
         self.clipped = 0
 
     def _choose(self):

@@ -48,6 +48,7 @@ class NetworkWithCublasLt(Network):
         self.wanted, self.library = wanted, device.cublaslt
         self.plans: dict[tuple, cublaslt.Product | None] = {}
         self.masks: dict[int, object] = {}  # of outputs of a ReLU: where they are positive, a bit for each
+        self.unmasked: set[int] = set()  # of these, those of which no algorithm notes that
         self.gathered = False  # whether the first layer's product has had the batch gathered
         super().__init__(device, program, rows, precision, training=training)
 
@@ -107,6 +108,8 @@ class NetworkWithCublasLt(Network):
 
     def with_mask(self, p: int, q: int, x) -> cublaslt.Product | None:
         """The product that also notes where its ReLU, the output q, lets the gradient through."""
+        if q in self.unmasked:
+            return None
         if q not in self.masks:
             width = cublaslt.mask_width(self.table[p][c.OUTPUTS])
             self.masks[q] = self.device.zeros(self.rows * width // 8, np.uint8)
@@ -115,7 +118,7 @@ class NetworkWithCublasLt(Network):
             mask=self.masks[q],
         )  # fmt: skip
         if product is None:
-            self.masks[q] = None
+            self.unmasked.add(q)
         return product
 
     def weights_gradient(self, p: int, X, order) -> None:
@@ -141,7 +144,8 @@ class NetworkWithCublasLt(Network):
         if kind != c.DENSE or (self.narrow and p == self.end - 1):
             return super().gradient_before(p)
         activation, y, dropout, arrived = self.before(p)
-        given, dx, mask = (self.slope(p + 1), self.first(p)), self.slope(arrived), self.masks.get(y)
+        given, dx = (self.slope(p + 1), self.first(p)), self.slope(arrived)
+        mask = None if y in self.unmasked else self.masks.get(y)
         masked = None if mask is None else self.plan(BACKWARD_X, p, *given, dx, cublaslt.TIMES_MASK, mask=mask)
         product = masked or self.plan(BACKWARD_X, p, *given, dx)
         if product is None:

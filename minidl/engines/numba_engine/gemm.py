@@ -23,7 +23,7 @@ are loaded and stored through a mask, and half a vector where that holds them.
 
 Few columns go another way, that of gemm_narrow.py.
 
-Few rows. One to three rows are limited by how fast B can be read, not by arithmetic: B is read but once, in tiles as
+Few rows. One to four rows are limited by how fast B can be read, not by arithmetic: B is read but once, in tiles as
 wide as the registers allow, the next rows of it on their way into the first cache.
 """
 
@@ -237,6 +237,7 @@ def multiply_at(m, o, d, c, c_row, d_at, a, a_row, a_column, b, b_row, floor):
                 w, w_at, w_row, w_column = panels, 0, 2 * lanes, steps
             while r < m:
                 left = m - r
+                # Eight as one band, and sixteen as two: lower ones take as long for half the rows.
                 rows = 8 if ROWS > 8 and left in (8, 9, 10, 11, 16) else ROWS if left >= ROWS else min(left, 4)
                 a, a_at, row, column = A, a_k + r * a_row, a_row, a_column
                 if a_column == 1 and width >= PACKS * lanes and rows >= 4:

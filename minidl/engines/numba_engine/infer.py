@@ -151,6 +151,7 @@ class Inference:
 
     alone: the same for one thread, where there is too little work to wake others for, unless calls follow each other in
     a ``stream``.
+    buffers: how many, one for each thread that takes rows of its own.
     free: packets of calls that are over. A call takes one and gives it back, so that several at once have buffers of
     their own, and none is made anew for each. A packet is what the compiled code needs to know in one array of numbers
     and addresses, since each argument of a call costs as much as a hundred multiply-adds.
@@ -161,8 +162,8 @@ class Inference:
         self.program, self.stream = program, threads.Stream()
         by_units = parted_by_units(program, rows, most)
         if by_units:
-            self.call, self.threads, self.chunk = units_together, most, rows
             self.jobs, self.shares = by_units
+            self.call, self.threads, self.chunk = units_together, self.shares.shape[1] - 1, rows
         else:
             self.call, self.threads = predict_together, min(threads.for_call(operations), rows, most)
             self.chunk, self.shares = parts_of(rows, self.threads)
@@ -171,14 +172,15 @@ class Inference:
         self.alone = Inference(program, rows, 1) if small else None
         self.places, self.size = inference_places_for(program, self.chunk)
         parted = program.table[:, KIND] != ACTIVATION
-        self.buffer_bytes = self.threads * self.size * item
+        self.buffers = 1 if by_units else self.threads
+        self.buffer_bytes = self.buffers * self.size * item
         self.unplanned_bytes = rows * int(program.table[parted, OUTPUTS].sum()) * item
         self.free: list[tuple] = []
 
     def new_packet(self) -> tuple:
         """A packet, and the buffers that it holds the addresses of."""
         program = self.program
-        work = aligned.zeros((self.threads, self.size), program.parameters.dtype)
+        work = aligned.zeros((self.buffers, self.size), program.parameters.dtype)
         counters, packet = threads.counters(self.threads), np.zeros(PACKET_SIZE, np.int64)
         for place, array in (
             (TABLE, program.table), (NUMBERS, program.numbers), (PARAMETERS, program.parameters),
@@ -208,13 +210,8 @@ class Inference:
 
 def predict(program, X, out=None):
     """The model's output for each row of X: (n, i) -> (n, o)."""
-    rows, plans = X.shape[0], program.plans
-    out = np.empty((rows, program.outputs), X.dtype) if out is None else out
-    plan = plans.get(rows)
-    if plan is None:
-        if len(plans) > MOST_PLANS:
-            plans.clear()
-        plan = plans[rows] = Inference(program, rows, threads.most_of(program))
+    out = np.empty((X.shape[0], program.outputs), X.dtype) if out is None else out
+    plan = plan_of(program, X.shape[0])
     if plan.alone is None:
         plan.run(X, out)
         return out
@@ -222,6 +219,23 @@ def predict(program, X, out=None):
     chosen.run(X, out)
     plan.stream.over = time.perf_counter()
     return out
+
+
+def plan_of(program, rows: int) -> Inference:
+    """How so many rows go through the program, made where it is not known yet."""
+    plan = program.plans.get(rows)
+    if plan is None:
+        if len(program.plans) > MOST_PLANS:
+            program.plans.clear()
+        plan = program.plans[rows] = Inference(program, rows, threads.most_of(program))
+    return plan
+
+
+def lay_out(program, rows: int) -> None:
+    """See to it that no later call with so many rows has to compile or to allocate anything, whichever way it goes."""
+    plan, dtype = plan_of(program, rows), program.parameters.dtype
+    for way in filter(None, (plan, plan.alone)):
+        way.run(np.zeros((rows, program.inputs), dtype), np.empty((rows, program.outputs), dtype))
 
 
 def evaluate(program, X, y, sample_weight=None):

@@ -271,9 +271,30 @@ class Int8Inference:
         return packet, counters, buffers
 
 
+    def run(self, X, out):
+        """Fill ``out``; how many entries lay outside."""
+        try:
+            room = self.free.pop()
+        except IndexError:
+            room = self.new_packet()
+        found = together(predict_together_int8, (room[0], X, out), self.threads)
+        self.free.append(room)
+        return found
+
+
 def predict_int8(program, X, out):
     """Fill ``out`` (n, o) with the program's output for each row of X; returns how many entries lay outside."""
-    rows, plans = len(X), program.plans
+    plan = plan_of(program, len(X))
+    if plan.alone is None:
+        return plan.run(X, out)
+    found = (plan if plan.stream.flows() else plan.alone).run(X, out)
+    plan.stream.over = time.perf_counter()
+    return found
+
+
+def plan_of(program, rows: int) -> Int8Inference:
+    """How so many rows go through the program, made where it is not known yet."""
+    plans = program.plans
     network = plans.get("network")
     if network is None:
         network = plans["network"] = Network(program)
@@ -282,13 +303,11 @@ def predict_int8(program, X, out):
         if len(plans) > MOST_PLANS:
             plans.clear()
         plan = plans[rows] = Int8Inference(program, network, rows, threads.most_of(program))
-    chosen = plan if plan.alone is None or plan.stream.flows() else plan.alone
-    try:
-        room = chosen.free.pop()
-    except IndexError:
-        room = chosen.new_packet()
-    found = together(predict_together_int8, (room[0], X, out), chosen.threads)
-    chosen.free.append(room)
-    if plan.alone is not None:
-        plan.stream.over = time.perf_counter()
-    return found
+    return plan
+
+
+def lay_out_int8(program, rows: int) -> None:
+    """As ``infer.lay_out``."""
+    plan = plan_of(program, rows)
+    for way in filter(None, (plan, plan.alone)):
+        way.run(np.zeros((rows, program.inputs), np.float32), np.empty((rows, program.outputs), np.float32))

@@ -4,6 +4,7 @@ import numpy as np
 
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.gemm_int8 import FOUR, multiply_int8, pack, steps_of, whole_panels
+from minidl.engines.numba_engine.infer_int8 import lay_out_int8 as lay_out_int8
 from minidl.engines.numba_engine.infer_int8 import predict_int8 as predict_int8
 
 ZERO = np.float32(0)

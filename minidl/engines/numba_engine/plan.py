@@ -27,7 +27,7 @@ from minidl.engines.numba_engine.vectors import VECTOR_BYTES
 
 # What a job does. Its numbers are: what, p, q, first, last.
 PASS = 0  # the rows first to last of the batch through the operations p to q; after the last of all, the gradient back
-UNITS = 1  # the whole batch through the units first to last of the dense layer p, and of its activation if q is p + 2
+UNITS = 1  # the whole batch through the units first to last of the dense layer p, and on to the operation q
 MOVE = 2  # the rows first to last of the W of the dense layer p; the first ones bring the bias along
 TOTALS = 3  # the loss and metrics of the batch
 
@@ -98,9 +98,14 @@ def part_rows(rows: int, threads: int) -> int:
 
 def units_of(program, p: int, q: int, jobs: int, threads: int) -> list[list[tuple]]:
     """The units of the dense layer p in so many jobs, or fewer, of whole panels, as wide as a tile."""
-    units, panel = int(program.table[p, c.OUTPUTS]), 2 * VECTOR_BYTES // program.parameters.itemsize
+    units, panel = int(program.table[p, c.OUTPUTS]), panel_of(program)
     step = -(-units // (jobs * panel)) * panel
     return dealt([(UNITS, p, q, first, min(first + step, units)) for first in range(0, units, step)], threads)
+
+
+def panel_of(program) -> int:
+    """Columns of a tile."""
+    return 2 * VECTOR_BYTES // program.parameters.itemsize
 
 
 def parted_by_units(program, rows: int, threads: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -110,7 +115,11 @@ def parted_by_units(program, rows: int, threads: int) -> tuple[np.ndarray, np.nd
     work = np.where(table[:, c.KIND] == c.DENSE, table[:, c.INPUTS] * table[:, c.OUTPUTS] * max(rows, READ), 0)
     if threads == 1 or rows > FEW or work.sum() < PAYS_TO_PART or work.max() < PAYS_TO_MEET:
         return None
-    for layer in np.flatnonzero(work >= PAYS_TO_MEET).tolist():
+    large = np.flatnonzero(work >= PAYS_TO_MEET)
+    threads = min(threads, -(-int(table[large, c.OUTPUTS].max()) // panel_of(program)))
+    if threads == 1:
+        return None
+    for layer in large.tolist():
         phases += [[[(PASS, p, layer, 0, 0)]]] if p < layer else []
         p = layer + 2 if by_entry(table, layer + 1) else layer + 1
         phases.append(units_of(program, layer, p, threads, threads))
