@@ -277,6 +277,29 @@ def test_training_has_several_threads_where_the_estimate_says_so(monkeypatch):
     assert chosen(True, 256) == 1
 
 
+def test_training_goes_on_with_the_number_of_threads_that_is_quicker(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(threads.time, "perf_counter", lambda: clock[0])
+    choice, taken = threads.Choice(2), []
+
+    def train(seconds, runs):
+        for _ in range(runs):
+            taken.append(choice.threads())
+            clock[0] += seconds[taken[-1]]
+            choice.note(taken[-1], seconds[taken[-1]], 10)
+
+    train({1: 0.001, 2: 0.0006}, 20)
+    assert taken[:4] == [2, 2, 1, 2]  # the first one does not count
+    assert set(taken[3:]) == {2}
+    del taken[:]
+    train({1: 0.001, 2: 0.005}, 200)  # another program has come
+    assert taken[:2] == [2, 1]
+    assert taken.count(2) == 1 + 1  # tried again after 0.15 s of about 0.2
+    del taken[:]
+    train({1: 0.001, 2: 0.0006}, 300)  # and has gone
+    assert 1 <= taken[-200:].count(1) <= 4
+
+
 def test_the_pace_of_a_core_is_measured_once():
     threads.pace.cache_clear()
     assert 1e-13 < threads.pace() < 1e-8

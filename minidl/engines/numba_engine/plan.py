@@ -50,11 +50,11 @@ class Plan:
     dense layer lie in their buffers.
     part_places: where in what a job of the first phase leaves each layer's gradient lies, by W, then by b; -1 where it
     leaves none. part_rows, part_size: rows of such a job, and the size of what it leaves.
-    sizes: of the buffers, as ``Trainer`` names them.
+    sizes: of the buffers, as ``Trainer`` names them. choice: of as many threads, or of one, which then does all jobs.
     """
 
     def __init__(self, program, rows: int, threads: int):
-        self.threads = threads
+        self.threads, self.choice = threads, threads_.Choice(threads)
         self.places, work = places_for(program, rows)
         self.slope_places, slopes = slope_places_for(program, rows)
         self.turned_places, turned = turned_places_for(program)

@@ -25,6 +25,7 @@ PAYS_TO_ASK = 5e7  # multiply-adds in an epoch below which finding out what is q
 PAYS_AWAKE = 3e6  # multiply-adds in a call below which one thread alone is as soon done
 PAYS_TO_WAKE = 3e7  # multiply-adds in a call below which waking the other threads takes longer than they save
 SOON, ENOUGH = 2e-4, 10  # seconds from one call to the next that follows it; how many of these make a stream
+AGAIN, RARELY, LATEST = 0.1, 30, 2  # until what is not chosen is tried again: seconds, runs as long, seconds at most
 UPDATE = 20  # multiply-adds that take as long as the optimizer's step with one parameter
 MEETINGS = 4  # of the threads in a training step, about
 CLOSE, FAR = (5e-8, 1 / 17e9), (3e-7, 1 / 4.3e9)  # seconds until threads have met, and for a byte that they hand over
@@ -65,6 +66,31 @@ class Stream:
         """Whether the call that begins now belongs to a stream that is worth waking the others for."""
         self.calls = self.calls + 1 if time.perf_counter() - self.over < SOON else 0
         return self.calls >= ENOUGH
+
+
+class Choice:
+    """Several threads or one, by what a step took with either: another program may be on the other processors.
+
+    seconds: of a step, by the number of threads. until: when this is to be measured once more, which for what is not
+    chosen is so seldom that it takes a small part of the time.
+    """
+
+    def __init__(self, several: int):
+        self.several, self.seconds, self.until, self.warm = several, {}, {}, False
+
+    def threads(self) -> int:
+        now = time.perf_counter()
+        for count in (self.several, 1):
+            if now >= self.until.get(count, 0):
+                return count
+        return min(self.seconds, key=self.seconds.get)
+
+    def note(self, count: int, seconds: float, steps: int) -> None:
+        """So many steps have taken so long; the first ones, which may have been compiled before, do not count."""
+        if self.warm:
+            self.seconds[count] = seconds / max(steps, 1)
+            self.until[count] = time.perf_counter() + min(max(AGAIN, RARELY * seconds), LATEST)
+        self.warm = True
 
 
 def for_training(parameters: int, products: int, rows: int, handed: int, epoch_rows: int, item: int) -> int:

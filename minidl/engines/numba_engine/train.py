@@ -3,6 +3,8 @@
 A step is a table of jobs, made once: plan.py says which they are.
 """
 
+import time
+
 import numpy as np
 
 from minidl import aligned
@@ -83,10 +85,12 @@ class Trainer:
             self.plan.turned_places, self.zeros, self.own, self.parts, self.plan.part_places, self.plan.part_size,
             self.plan.part_rows, self.plan.jobs, self.plan.shares, sums, orders, start, stop, self.batch_size, counters,
         )  # fmt: skip
+        count, before, began = self.plan.choice.threads(), program.step, time.perf_counter()
         try:
-            together(run_together, arguments, self.threads)
+            together(run_together, arguments, count)
         finally:  # a thread that left by an exception has left its jobs to the others
             program.step = max(program.step, int(counters[STEP]))
+        self.plan.choice.note(count, time.perf_counter() - began, program.step - before)
         return sums
 
     def pull(self):
