@@ -1,6 +1,7 @@
 """How things show themselves in Jupyter and in a terminal: what stands in them, how it is escaped and aligned."""
 
 import math
+import pickle
 from xml.dom import minidom
 
 import numpy as np
@@ -12,6 +13,7 @@ from minidl.bench import timing
 from minidl.data.schema import Column, Schema, Target
 from minidl.data.tables import Table
 from minidl.inference.prune.where_it_pays import Measured, Payoff
+from minidl.metrics import AUC
 
 
 def page_of(shown):
@@ -111,6 +113,40 @@ def test_a_history():
     assert second.getElementsByTagName("polyline").length == 1
     assert str(history).splitlines()[0] == "5 epochs"
     assert max(map(len, str(history).splitlines())) <= 80
+
+
+def test_the_epoch_of_the_best_where_a_later_fit_watches_less():
+    history = minidl.callbacks.History()
+    history.extend(range(4), {"loss": [4.0, 3.0, 2.0, 1.0], "val_loss": [5.0, 4.0, 4.5, 3.0]})
+    history.on_epoch_end(0, {"loss": 0.5})
+    history.on_epoch_end(1, {"loss": 0.75})
+    history.extend([0], {"loss": [0.625], "val_loss": [2.5]})
+    assert [row[0:1] + row[3:5] for row in rows_of(history)[1:]] == [["loss", "0.5", "5"], ["val_loss", "2.5", "7"]]
+    history.history["val_loss"] = [3.0, 2.0, 4.0]  # by hand: the last three of seven
+    assert rows_of(history)[2][3:5] == ["2", "6"]
+    old = minidl.callbacks.History.__new__(minidl.callbacks.History)
+    old.__setstate__({"history": {"loss": [2.0, 1.0], "mae": [1.0]}, "epoch": [0, 1], "params": {}})
+    assert rows_of(old)[2][3:5] == ["1", "2"]
+    assert rows_of(pickle.loads(pickle.dumps(history))) == rows_of(history)
+
+
+def test_which_is_best_is_what_the_model_says_of_its_metrics():
+    model = minidl.Sequential([minidl.Dense(1, "sigmoid")])
+    model.compile("sgd", "binary_crossentropy", metrics=[AUC("mse"), AUC("roc"), "mae"], engine="numpy")
+    history = minidl.callbacks.History()
+    history.set_model(model)
+    history.extend(range(2), {name: [0.25, 0.75] for name in ("mse", "val_roc", "mae", "accuracy")})
+    assert [row[3] for row in rows_of(history)[1:]] == ["0.75", "0.75", "0.25", ""]
+
+
+def test_what_is_no_number_stands_in_a_history_as_it_is():
+    history = minidl.callbacks.History()
+    for time in ("12:00", "<12:01>"):
+        history.on_epoch_end(0, {"loss": 1.0, "time": time, "note": None})
+    history.history["empty"] = []
+    assert rows_of(history)[2:] == [
+        ["time", "12:00", "<12:01>", "", "", ""], ["note", "None", "None", "", "", ""], ["empty", "", "", "", "", ""]
+    ]  # fmt: skip
 
 
 def test_a_schema_and_a_table():
