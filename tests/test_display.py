@@ -55,6 +55,24 @@ def test_a_table_as_text():
     ])  # fmt: skip
 
 
+def test_wide_letters_are_aligned():
+    assert display.Grid(["列", "值"], [["花瓣长度", "1.5"], ["width", "十"]]).plain() == [
+        "列         值",
+        "-------------",
+        "花瓣长度  1.5",
+        "width      十",
+    ]  # fmt: skip
+
+
+def test_a_course_of_the_largest_numbers_is_drawn_and_a_number_alone_is_a_dot():
+    assert display.course([1e308, -1e308, 0]).html.count("polyline") == 1
+    assert 'points="2.0,2.0 60.0,18.0 118.0,10.0"' in display.course([1e308, -1e308, 0]).html
+    alone = display.course([1.0, math.nan, 0.5, math.nan])
+    assert '<polyline points="79.3,18.0 79.3,18.0"/>' in alone.html
+    assert alone.html.count("polyline") == 2
+    assert "stroke-linecap: round" in display.STYLE  # without which a dot is not drawn
+
+
 def test_a_table_as_html():
     assert rows_of(Made()) == [["name", "", "time"], ["<a>", "", "1.00 us"], ["b & c", "", "10.0 us"]]
     page = page_of(Made())
@@ -92,6 +110,14 @@ def test_a_comparison():
     assert "2.00 us  1.50 us to 2.50 us  1.00 us     1.00 ms        3" in str(found.timings["numpy"])
 
 
+def test_a_comparison_of_nothing_that_took_no_time():
+    samples = {"": [0.0, 0.0], "minidl ": [0.0, 0.0]}
+    with np.errstate(invalid="ignore"):
+        found = timing.summarize(dict.fromkeys(samples, 0.0), samples, dict.fromkeys(samples, 1))
+    assert "0.00 ns" in str(found)
+    assert len(rows_of(found)) == 3
+
+
 def test_a_history():
     history = minidl.callbacks.History()
     assert str(history) == "no epoch has been trained"
@@ -109,7 +135,7 @@ def test_a_history():
     ]
     first, second = page_of(history).getElementsByTagName("svg")  # what stays the same has no course
     pieces = [line.getAttribute("points").split() for line in first.getElementsByTagName("polyline")]
-    assert pieces == [["2.0,2.0"], ["60.0,18.0", "89.0,10.0", "118.0,2.0"]]  # with a gap where it was no number
+    assert pieces == [["2.0,2.0"] * 2, ["60.0,18.0", "89.0,10.0", "118.0,2.0"]]  # with a gap where it was no number
     assert second.getElementsByTagName("polyline").length == 1
     assert str(history).splitlines()[0] == "5 epochs"
     assert max(map(len, str(history).splitlines())) <= 80

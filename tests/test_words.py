@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from minidl import words
-from minidl.looks import ENGINES, GREY, LOOKS, ON_DARK, look
+from minidl.looks import ENGINES, GREY, LOOKS, ON_DARK, OTHERS, look
 
 
 @pytest.mark.parametrize(("seconds", "said"), [
@@ -57,9 +57,16 @@ def test_engines_and_rivals_look_like_nobody_else():
     assert look("anything", 0) != look("anything", 1)
     markers = {look_[:2] for name, look_ in LOOKS.items() if name not in ("minidl", "sklearn")}
     assert len(markers) == len(LOOKS) - 2
+    assert not {colour for colour, *_ in OTHERS} & {colour for colour, *_ in LOOKS.values()}
+    assert len({colour for colour, *_ in OTHERS}) == len(OTHERS)
 
 
-@pytest.mark.parametrize("colour", [*ENGINES.values(), GREY])
+@pytest.mark.parametrize("name", ["", " ", "minidl "])
+def test_a_name_without_a_word_looks_like_any_other(name):
+    assert look(name, 1) == OTHERS[1]
+
+
+@pytest.mark.parametrize("colour", [*ENGINES.values(), GREY, *(look[0] for look in OTHERS)])
 def test_colours_are_read_on_white_and_on_black(colour):
     parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
