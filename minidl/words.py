@@ -47,3 +47,9 @@ def in_bytes(size: float) -> str:
 def up_to_three(value: float) -> str:
     """A number with three digits, without zeros at the end and without an exponent."""
     return f"{Decimal(f'{value:.3g}'):f}" if abs(value) < 999.5 else f"{value:,.0f}"
+
+
+def as_written(value: float) -> str:
+    """A number of somebody's data: a whole one with all its digits, another with six, or all before the point."""
+    whole = abs(value) < 1e15 and (value == int(value) or abs(value) >= 999_999.5)
+    return f"{value:.0f}" if whole else f"{value:.6g}"

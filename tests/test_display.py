@@ -184,10 +184,18 @@ def test_a_schema_and_a_table():
     assert rows_of(table) == [
         ["size=<small>", "size=large", "width", "kind"],
         ["1", "0", "2.25", "<yes>"],
-        ["0", "1", "1000", "no"],
+        ["0", "1", "1000.5", "no"],
     ]
     assert "2 rows, 3 features, target 'kind', one of 'no', '<yes>'" in words(page_of(table).documentElement)
     assert str(table) == "<Table of 2 rows, 3 features, target 'kind'>"
+
+
+def test_raw_numbers_are_shown_as_they_stand_in_the_file():
+    schema = Schema((Column("date", mean=20240131.0), Column("size")), Target("y", "binary", (3, 4)))
+    table = Table(np.array([[20240131, 12345.5]]), np.array([[math.nan]]), schema)
+    assert rows_of(table)[1] == ["20240131", "12345.5", "nan"]
+    assert rows_of(schema)[1][2] == "20240131"
+    assert Target("price", "regression").label(1234567.25) == "1234567"
 
 
 def test_a_table_of_many_columns_shows_the_first_and_the_last():

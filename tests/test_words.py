@@ -44,6 +44,15 @@ def test_a_size(size, said):
     assert words.in_bytes(size) == said
 
 
+@pytest.mark.parametrize(("value", "said"), [
+    (20240131.0, "20240131"), (12345.0, "12345"), (-3.0, "-3"), (1000.5, "1000.5"), (1 / 3, "0.333333"),
+    (999_999.7, "1000000"), (1234567.8, "1234568"), (1e20, "1e+20"), (1.5e-7, "1.5e-07"), (float("nan"), "nan"),
+    (float("-inf"), "-inf"),
+])  # fmt: skip
+def test_a_number_of_data(value, said):
+    assert words.as_written(value) == said
+
+
 def test_words_and_looks_load_nothing_else():
     code = "import sys; import minidl.words, minidl.looks; print(*{'matplotlib', 'rich', 'pandas'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
