@@ -146,8 +146,8 @@ def test_the_epoch_of_the_best_where_a_later_fit_watches_less():
     history.extend(range(4), {"loss": [4.0, 3.0, 2.0, 1.0], "val_loss": [5.0, 4.0, 4.5, 3.0]})
     history.on_epoch_end(0, {"loss": 0.5})
     history.on_epoch_end(1, {"loss": 0.75})
-    history.extend([0], {"loss": [0.625], "val_loss": [2.5]})
-    assert [row[0:1] + row[3:5] for row in rows_of(history)[1:]] == [["loss", "0.5", "5"], ["val_loss", "2.5", "7"]]
+    history.extend([0], {"loss": [0.625], "val_loss": [3.5]})
+    assert [row[0:1] + row[3:5] for row in rows_of(history)[1:]] == [["loss", "0.5", "5"], ["val_loss", "3", "4"]]
     history.history["val_loss"] = [3.0, 2.0, 4.0]  # by hand: the last three of seven
     assert rows_of(history)[2][3:5] == ["2", "6"]
     old = minidl.callbacks.History.__new__(minidl.callbacks.History)
