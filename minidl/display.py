@@ -49,7 +49,8 @@ STYLE = f".minidl {{ --soft: {GREY}; --line: {GREY}50; --warn: {ENGINES['numba']
 .minidl .tables { display: flex; flex-wrap: wrap; gap: 0 40px; }
 .minidl .track { width: 9rem; }
 .minidl .bar { height: 0.7rem; min-width: 2px; margin-top: 0.25rem; border-radius: 2px; background: currentColor; }
-.minidl svg { display: block; fill: none; stroke: currentColor; stroke-width: 1.5; stroke-linejoin: round; }
+.minidl svg { display: block; fill: none; stroke: currentColor; stroke-width: 1.5; stroke-linejoin: round;
+  stroke-linecap: round; }
 .minidl dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 16px; margin: 10px 0 0;
   font-size: 0.9rem; }
 .minidl dt { margin: 0; white-space: nowrap; } .minidl dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
@@ -80,14 +81,28 @@ class Grid(NamedTuple):
     def plain(self) -> list[str]:
         """The lines of the table as text; columns without a text, such as bars, are left out."""
         lines = [[cell.text if isinstance(cell, Cell) else cell for cell in line] for line in (self.head, *self.lines)]
-        widths = {place: max(map(len, column)) for place, column in enumerate(zip(*lines, strict=True)) if any(column)}
-        sides = ["<" if place in self.text else ">" for place in range(len(self.head))]
-        head, *body = ("  ".join(f"{line[at]:{sides[at]}{widths[at]}}" for at in widths).rstrip() for line in lines)
+        columns = enumerate(zip(*lines, strict=True))
+        widths = {place: max(map(width_of, column)) for place, column in columns if any(column)}
+
+        def padded(line: list[str], at: int) -> str:
+            room = " " * (widths[at] - width_of(line[at]))
+            return line[at] + room if at in self.text else room + line[at]
+
+        head, *body = ("  ".join(padded(line, at) for at in widths).rstrip() for line in lines)
         return [head, "-" * (sum(widths.values()) + 2 * len(widths) - 2), *body]
 
     def html(self) -> str:
         lines = [[cell.html if isinstance(cell, Cell) else escape(cell) for cell in line] for line in self.lines]
         return table([*map(escape, self.head)], lines, self.text)
+
+
+def width_of(text: str) -> int:
+    """How many letters wide a terminal shows it: a Chinese one is as wide as two others."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 class Shown:
@@ -144,14 +159,16 @@ def course(values: Sequence[float]) -> Cell:
     finite = [value for value in values if math.isfinite(value)]
     if len(finite) < 2 or min(finite) == max(finite):
         return Cell("", "")
-    low, span, step = min(finite), max(finite) - min(finite), 116 / (len(values) - 1)
+    scale, step = max(map(abs, finite)), 116 / (len(values) - 1)
+    low, high = min(finite) / scale, max(finite) / scale  # of the largest numbers the difference is infinite
     pieces: list[list[str]] = [[]]
     for place, value in enumerate(values):
         if math.isfinite(value):
-            pieces[-1].append(f"{2 + place * step:.1f},{18 - 16 * ((value - low) / span):.1f}")
+            pieces[-1].append(f"{2 + place * step:.1f},{18 - 16 * ((value / scale - low) / (high - low)):.1f}")
         elif pieces[-1]:
             pieces.append([])
-    lines = "".join(f'<polyline points="{" ".join(piece)}"/>' for piece in pieces)
+    pieces = [piece * 2 if len(piece) == 1 else piece for piece in pieces]  # a line from a point to itself is a dot
+    lines = "".join(f'<polyline points="{" ".join(piece)}"/>' for piece in pieces if piece)
     return Cell("", f'<svg width="120" height="20" viewBox="0 0 120 20">{lines}</svg>')
 
 

@@ -121,10 +121,29 @@ def aligned(rows: Iterable[str]) -> str:
 
 
 class Latex(LatexPrinter):
-    """Prints a sum's terms in the order of textbooks."""
+    """Prints an expression as a textbook would, as the printers of MathML and of text do."""
 
     def _as_ordered_terms(self, total: sp.Expr, order: str | None = None) -> list[sp.Expr]:
         return ordered_terms(total)
+
+    def _print_Mul(self, product: sp.Expr) -> str:
+        if product.could_extract_minus_sign():
+            return f"- {self.factor(-product)}"
+        over, under = sp.fraction(product, exact=True)  # exact: e^-z stays a factor above the line
+        if under != 1:
+            return rf"\frac{{{self._print(over)}}}{{{self._print(under)}}}"
+        *before, last = ordered_factors(product)
+        return " ".join([*(self.factor(each, isinstance(each, sp.Sum)) for each in before), self.factor(last)])
+
+    def factor(self, factor: sp.Expr, open_ended: bool = False) -> str:
+        printed = self._print(factor)
+        return rf"\left({printed}\right)" if factor.is_Add or open_ended else printed
+
+    def _print_Rational(self, number: sp.Rational) -> str:
+        return f"10^{{-{tens(number)}}}" if tens(number) else super()._print_Rational(number)
+
+    def _print_Piecewise(self, piecewise: sp.Piecewise) -> str:
+        return super()._print_Piecewise(piecewise).replace(r"\text{for}", r"\text{if}")
 
 
 def to_latex(expression: sp.Expr) -> str:
@@ -139,3 +158,14 @@ def ordered_terms(total: sp.Expr) -> list[sp.Expr]:
         return term.could_extract_minus_sign(), not (term.is_Number or str(term) == "theta"), falls
 
     return sorted(total.as_ordered_terms("rev-lex"), key=place)
+
+
+def ordered_factors(product: sp.Expr) -> list[sp.Expr]:
+    """A product's factors as a textbook writes them: letters and numbers before what is more, as in Y ln P."""
+    return sorted(product.as_ordered_factors(), key=lambda factor: bool(factor.atoms(sp.Function, sp.Sum)))
+
+
+def tens(number: sp.Rational) -> int:
+    """n of a number that is written as 10^-n: 0.01, 0.001 and so on; 0 of any other."""
+    zeros = len(str(number.q)) - 1
+    return zeros if number.p == 1 and number.q == 10**zeros > 10 else 0

@@ -26,11 +26,11 @@ LOOKS = {
     "minidl-float32": (ENGINES["numba"], "h", "--", ""),
 }
 LOOKS["sklearn"] = LOOKS["scikit-learn"]
-OTHERS = (("#5a6472", "d", "-", ""), ("#8e5bb5", "v", "--", "\\\\"), ("#b8860b", "P", "-.", ".."),
-          ("#00838f", "X", ":", "++"), ("#c2185b", "<", "-", "||"), ("#2a9d5c", ">", "--", "oo"))  # fmt: skip
+OTHERS = (("#5a6472", "d", "-", ""), ("#c060c8", "v", "--", "\\\\"), ("#6f7f1e", "P", "-.", ".."),
+          ("#4a5ad8", "X", ":", "++"), ("#b5483f", "<", "-", "||"), ("#96744f", ">", "--", "oo"))  # fmt: skip
 
 
 def look(name: str, place: int = 0) -> tuple[str, str, str, str]:
     """Colour, marker, line and hatch of what is called so, or begins with an engine's or a rival's name."""
-    word = name.lower().replace("minidl ", "").split()[0].strip(",:")
-    return LOOKS.get(word) or OTHERS[place % len(OTHERS)]
+    word, *_ = name.lower().replace("minidl ", "").split() or [""]
+    return LOOKS.get(word.strip(",:")) or OTHERS[place % len(OTHERS)]

@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from PIL import Image  # which matplotlib brings along
 
 from minidl import files, summary
+from minidl.callbacks.history import are_numbers
 from minidl.layers import Dense, Dropout, Normalization
 from minidl.looks import ENGINES, GREY, ON_DARK
 
@@ -87,13 +88,15 @@ class Picture(Figure):
 def history(record: History, path: str | Path | None = None) -> Picture:
     """``History.plot``: the loss and each metric over the epochs, training and validation laid on each other.
 
-    Axes begin at 0, or are logarithmic and say so. RuntimeError where no epoch was trained; ValueError for a path
-    that ends in no known format, OSError where it cannot be written.
+    What callbacks put into the logs is drawn where it is numbers. Axes begin at 0, or are logarithmic and say so.
+    RuntimeError where no epoch was trained; ValueError for a path that ends in no known format, OSError where it
+    cannot be written.
     """
     if not record.epoch:
         raise RuntimeError("there is nothing to plot: no epoch has been trained; call fit with epochs=1 or more")
     check_path(path)
-    names = [name for name in record.history if not (name.startswith("val_") and name[4:] in record.history)]
+    drawn = [name for name, values in record.history.items() if are_numbers(values)]
+    names = [name for name in drawn if not (name.startswith("val_") and name[4:] in drawn)]
     names.sort(key=lambda name: name != "loss")  # the loss first, the others as they came
     with theme(LIGHT):
         across = min(len(names), 3)
@@ -184,16 +187,16 @@ def write(figure: Figure, path: str | Path | None) -> None:
 
 def panel(axes: Axes, name: str, record: History) -> None:
     """One quantity over the epochs: the training below with a wide line, so that equal curves are both seen."""
-    last = max(map(len, record.history.values()))
+    last = record.epochs()
     looks = {
         name: {"label": "training", "color": LIGHT.engines["numpy"], "lw": 3, "ms": 6},
         f"val_{name}": {"label": "validation", "color": LIGHT.engines["numba"], "lw": 1.4, "ms": 3.5},
     }
-    curves = [(record.history[key], look) for key, look in looks.items() if key in record.history]
-    finite = [value for values, _ in curves for value in values if math.isfinite(value)]
+    curves = [(key, record.history[key], look) for key, look in looks.items() if are_numbers(record.history.get(key))]
+    finite = [value for _, values, _ in curves for value in values if math.isfinite(value)]
     missing = set()
-    for values, look in curves:
-        epochs = range(last - len(values) + 1, last + 1)  # a History that is given to fit again goes on
+    for key, values, look in curves:
+        epochs = [place + 1 for place in record.places(key)]  # a History that is given to fit again goes on
         missing |= {epoch for epoch, value in zip(epochs, values, strict=True) if not math.isfinite(value)}
         shown = [value if math.isfinite(value) else math.nan for value in values]
         axes.plot(epochs, shown, marker="o" if len(values) <= MARKED else "", **look)

@@ -68,7 +68,7 @@ class Progress:
     def end_of_epoch(self, epoch: int, logs: dict[str, float]) -> None:
         if self.verbose == 0:
             return
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
+        shown = "  ".join(f"{name} {in_short(value)}" for name, value in logs.items())
         if self.bar is not None:
             self.bar.update(self.task, logs=shown)
             self.draw()
@@ -82,6 +82,11 @@ class Progress:
         if now - self.drawn >= 0.1:
             self.drawn = now
             self.bar.refresh()
+
+
+def in_short(value: object) -> str:
+    """A number with four digits; what else a callback has put into the logs as it is."""
+    return f"{value:.4g}" if isinstance(value, numbers.Real) else str(value)
 
 
 @contextlib.contextmanager

@@ -121,6 +121,5 @@ def fastest_rival(entries: dict[str, dict]) -> str | None:
 def show(entries: dict[str, dict], unit: str) -> None:
     """A line for each rival: its time, how many times faster minidl is, and its setting."""
     for name, entry in entries.items():
-        ratio = entry["ratio"]
-        times = "" if name == "minidl" else f"minidl {ratio['value']:.2f}x ({ratio['low']:.2f} to {ratio['high']:.2f})"
+        times = "" if name == "minidl" else f"minidl {timing.Ratio(**entry['ratio'])}"
         print(f"  {rivals.LABELS[name]:17} {duration(entry['seconds']):>9} {unit}   {times:32} {entry['setting']}")

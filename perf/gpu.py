@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from minidl import files
-from minidl.words import duration
+from minidl.words import duration, times
 from perf import gpu_cases, gpu_ceilings, gpu_checks, gpu_choice, gpu_contest, gpu_picture, gpu_profile, results_file
 from perf.rivals import gpu_minidl
 
@@ -66,7 +66,7 @@ def main(device: str, seconds: float, out: Path | None) -> None:
         print(f"{parameters:,} parameters: one launch for many steps is faster up to a batch of {rows:,} rows")
     for precision, product, rows, inputs, units, ratio in content["choice"]["cublaslt"]:
         shape = f"{product} of {rows:,} rows, {inputs:,} to {units:,}, in {precision}"
-        print(f"{shape}: the engine's own takes {ratio:.2f}x as long as cuBLASLt")
+        print(f"{shape}: the engine's own takes {times(ratio)} as long as cuBLASLt")
     if device == "gpu":
         gpu_choice.keep(content["gpu"], content["choice"])
     content["cases"] = cases_of(device, seconds, deadline, content["ceilings"]["copy"])
@@ -90,7 +90,7 @@ def cases_of(device: str, seconds: float, deadline: float, bandwidth: float) -> 
             calls = case.steps if trains else 1
             ended = gpu_contest.contest(what, case, device, seconds, deadline, say, calls)
             for way, entry in sorted(ended["entries"].items(), key=lambda pair: pair[1]["seconds"]):
-                print(f"  {way:28} {duration(entry['seconds']):>9}   {entry['ratio']['value']:.2f}x")
+                print(f"  {way:28} {duration(entry['seconds']):>9}   {times(entry['ratio']['value'])}")
             judged = gpu_cases.judged(case, goal, trains, ended["entries"], bandwidth)
             for wish, outcome in judged.items():
                 outcome["met"] = outcome["met"] if device == "gpu" else None

@@ -148,3 +148,4 @@ def keep(gpu: str, found: dict[str, list[list]]) -> None:
     """Put it into measured.json, beside what is there of other GPUs."""
     table = measured.table() | {gpu: found}
     files.replace(measured.TABLE, (json.dumps(table, indent=1) + "\n").encode())
+    measured.table.cache_clear()  # so that what comes next in this process is chosen by it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from minidl.bench import timing
+from minidl.words import times
 from perf import cases, options, results_file, rivals
 from perf.ceilings import warn_if_busy
 from perf.contest import contest, fastest_rival, in_words
@@ -49,4 +50,4 @@ def measure(
         entry["gflops"] = case.flops / entry["seconds"] / 1e9
     speeds = [f"{entries[name]['gflops']:14.1f}" if name in entries else f"{'-':>14}" for name in contestants]
     rival = fastest_rival(entries)
-    return "".join(speeds) + (f"   {entries[rival]['ratio']['value']:.2f}x {rival}" if rival else ""), found
+    return "".join(speeds) + (f"   {times(entries[rival]['ratio']['value'])} {rival}" if rival else ""), found

@@ -306,6 +306,54 @@ def test_a_missing_value_is_warned_of_and_no_more(callback, consequence):
         assert network().fit(X, Y, epochs=3, callbacks=callback, **NOTHING).epoch == [0, 1, 2]
 
 
+NAN, INF = math.nan, math.inf
+
+
+@pytest.mark.parametrize(("losses", "last", "best", "kept"), [
+    ([NAN, NAN, NAN, NAN], 1, None, 1),  # never in the first epoch; no weights are the best, so the last stay
+    ([INF, NAN, NAN, NAN], 1, None, 1),
+    ([NAN, 3.0, 2.0, NAN, NAN], 4, 2.0, 2),
+    ([3.0, NAN, NAN, NAN], 2, 3.0, 0),
+])  # fmt: skip
+def test_a_loss_that_is_not_finite_is_never_the_best(losses, last, best, kept):
+    callback = EarlyStopping("loss", patience=2, restore_best_weights=True)
+    model, stopped = replay(callback, losses)
+    assert (stopped, callback.best, model.weights) == (last, best, kept)
+    assert model.stop_training
+
+
+def test_nan_is_no_better_than_a_bound_or_nothing():
+    callback = EarlyStopping("loss")
+    for mode in ("min", "max"):
+        callback.mode = mode
+        assert not any(callback.improves(value, old) for value in (NAN, INF, -INF) for old in (None, NAN, 1.0))
+        assert callback.improves(1.0, NAN)
+        assert callback.improves(1.0, None)
+
+
+def test_nan_reduces_the_learning_rate_and_the_next_number_is_the_best():
+    callback = ReduceLROnPlateau("loss", 0.5, patience=2)
+    model, _ = replay(callback, [NAN, NAN, 2.0])
+    assert (model.optimizer.learning_rate, callback.best) == (0.5, 2.0)
+
+
+def test_a_diverged_model_is_never_saved_as_the_best(saves, tmp_path, capsys):
+    callback = ModelCheckpoint(tmp_path / "best", "loss", save_best_only=True, verbose=1)
+    callback.set_model(network())
+    for epoch, loss in enumerate([NAN, 2.0, NAN, 1.0]):
+        callback.on_epoch_end(epoch, {"loss": loss})
+    assert len(saves) == 2
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "epoch 1: loss is nan; not saved"
+    assert said[2] == "epoch 3: loss is nan, not better than 2.00000; not saved"
+
+
+def test_what_a_callback_puts_into_the_logs_is_printed(capsys):
+    noting = LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(time="12:00", note=None))
+    network().fit(X, Y, callbacks=[noting], **NOTHING | {"verbose": 2})
+    assert capsys.readouterr().out.endswith("  time 12:00  note None\n")
+
+
 def test_one_early_stopping_serves_several_trainings():
     callback = EarlyStopping("loss", patience=1)
     replay(callback, [1.0, 2.0, 3.0])

@@ -24,8 +24,9 @@ from minidl.plots import png
 @pytest.fixture(scope="module")
 def measured():
     said = []
-    found = ceilings.measure(0.2, said.append)
-    return found, said
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ceilings, "_measured", None)  # another test may have measured before
+        yield ceilings.measure(0.2, said.append), said
 
 
 # --- kernels ----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -274,22 +275,41 @@ def test_an_onnx_file_is_not_what_train_writes(folder, monkeypatch, capsys):
     assert "'m.onnx' has the ending of another format" in capsys.readouterr().err
 
 
+PATIENT = ("train", minidl.data.BREAST_CANCER, "--target", "benign", "--out", "m.safetensors", "--patience", "3")
+
+
 def test_a_patient_training_keeps_its_best_epoch(folder, monkeypatch, capsys):
-    monkeypatch.chdir(folder)
-    command = ["train", minidl.data.BREAST_CANCER, "--target", "benign", "--out", "m.safetensors", "--patience", "3"]
-    assert run(*command, "--learning-rate", "0.05", "--engine", "numpy") == 0
+    fit, fits = minidl.Sequential.fit, []
+    monkeypatch.setattr(minidl.Sequential, "fit", lambda *a, **k: fits.append(fit(*a, **k)))
+    assert run(*PATIENT, "--learning-rate", "0.05", "--engine", "numpy") == 0
     lines = capsys.readouterr().out.splitlines()
-    losses = [float(line.split()[-1]) for line in lines if line.startswith("epoch") and "val_loss" in line]
-    best = min(range(len(losses)), key=losses.__getitem__)
+    losses = fits[0].history["val_loss"]
+    best = losses.index(min(losses))
     assert len(losses) == best + 1 + 3 < 50
     assert f"epoch {best + 1}, the best, are put back" in lines[-3]
     assert f"loss {losses[best]:.4g}" in lines[-2]
 
 
 def test_a_quiet_training_says_how_it_ended(folder, monkeypatch, capsys):
-    monkeypatch.chdir(folder)
-    assert run("train", minidl.data.BREAST_CANCER, "--target", "benign", "--out", "m.safetensors", "--quiet") == 0
-    assert "epoch" not in capsys.readouterr().out
+    assert run(*PATIENT, "--learning-rate", "0.05", "--engine", "numpy", "--quiet") == 0
+    read, trained, *ended = capsys.readouterr().out.splitlines()
+    assert "569 rows of 30 features" in read
+    assert "on 455 rows, 114 held out" in trained
+    patterns = (
+        r"epoch \d+: stopped early",
+        r"the weights of epoch \d+, the best, are put back",
+        r"on the 114 rows held out: loss 0\.\d+, accuracy 0\.\d+ \(always saying the commonest class: 0\.\d+\)",
+        r"saved: m\.safetensors",
+    )
+    assert len(ended) == len(patterns)
+    assert all(map(re.fullmatch, patterns, ended))
+
+
+def test_a_patient_training_that_diverges_says_so(folder, capsys):
+    assert run(*PATIENT, "--learning-rate", "1e30", "--optimizer", "sgd", "--engine", "numpy") == 1
+    said, err = capsys.readouterr()
+    assert "put back" not in said
+    assert "the training diverged; try a smaller learning rate" in err
 
 
 def test_patience_needs_rows_held_out(folder, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """How things show themselves in Jupyter and in a terminal: what stands in them, how it is escaped and aligned."""
 
 import math
+import pickle
 from xml.dom import minidom
 
 import numpy as np
@@ -12,6 +13,7 @@ from minidl.bench import timing
 from minidl.data.schema import Column, Schema, Target
 from minidl.data.tables import Table
 from minidl.inference.prune.where_it_pays import Measured, Payoff
+from minidl.metrics import AUC
 
 
 def page_of(shown):
@@ -53,6 +55,24 @@ def test_a_table_as_text():
     ])  # fmt: skip
 
 
+def test_wide_letters_are_aligned():
+    assert display.Grid(["列", "值"], [["花瓣长度", "1.5"], ["width", "十"]]).plain() == [
+        "列         值",
+        "-------------",
+        "花瓣长度  1.5",
+        "width      十",
+    ]  # fmt: skip
+
+
+def test_a_course_of_the_largest_numbers_is_drawn_and_a_number_alone_is_a_dot():
+    assert display.course([1e308, -1e308, 0]).html.count("polyline") == 1
+    assert 'points="2.0,2.0 60.0,18.0 118.0,10.0"' in display.course([1e308, -1e308, 0]).html
+    alone = display.course([1.0, math.nan, 0.5, math.nan])
+    assert '<polyline points="79.3,18.0 79.3,18.0"/>' in alone.html
+    assert alone.html.count("polyline") == 2
+    assert "stroke-linecap: round" in display.STYLE  # without which a dot is not drawn
+
+
 def test_a_table_as_html():
     assert rows_of(Made()) == [["name", "", "time"], ["<a>", "", "1.00 us"], ["b & c", "", "10.0 us"]]
     page = page_of(Made())
@@ -90,6 +110,14 @@ def test_a_comparison():
     assert "2.00 us  1.50 us to 2.50 us  1.00 us     1.00 ms        3" in str(found.timings["numpy"])
 
 
+def test_a_comparison_of_nothing_that_took_no_time():
+    samples = {"": [0.0, 0.0], "minidl ": [0.0, 0.0]}
+    with np.errstate(invalid="ignore"):
+        found = timing.summarize(dict.fromkeys(samples, 0.0), samples, dict.fromkeys(samples, 1))
+    assert "0.00 ns" in str(found)
+    assert len(rows_of(found)) == 3
+
+
 def test_a_history():
     history = minidl.callbacks.History()
     assert str(history) == "no epoch has been trained"
@@ -107,10 +135,44 @@ def test_a_history():
     ]
     first, second = page_of(history).getElementsByTagName("svg")  # what stays the same has no course
     pieces = [line.getAttribute("points").split() for line in first.getElementsByTagName("polyline")]
-    assert pieces == [["2.0,2.0"], ["60.0,18.0", "89.0,10.0", "118.0,2.0"]]  # with a gap where it was no number
+    assert pieces == [["2.0,2.0"] * 2, ["60.0,18.0", "89.0,10.0", "118.0,2.0"]]  # with a gap where it was no number
     assert second.getElementsByTagName("polyline").length == 1
     assert str(history).splitlines()[0] == "5 epochs"
     assert max(map(len, str(history).splitlines())) <= 80
+
+
+def test_the_epoch_of_the_best_where_a_later_fit_watches_less():
+    history = minidl.callbacks.History()
+    history.extend(range(4), {"loss": [4.0, 3.0, 2.0, 1.0], "val_loss": [5.0, 4.0, 4.5, 3.0]})
+    history.on_epoch_end(0, {"loss": 0.5})
+    history.on_epoch_end(1, {"loss": 0.75})
+    history.extend([0], {"loss": [0.625], "val_loss": [3.5]})
+    assert [row[0:1] + row[3:5] for row in rows_of(history)[1:]] == [["loss", "0.5", "5"], ["val_loss", "3", "4"]]
+    history.history["val_loss"] = [3.0, 2.0, 4.0]  # by hand: the last three of seven
+    assert rows_of(history)[2][3:5] == ["2", "6"]
+    old = minidl.callbacks.History.__new__(minidl.callbacks.History)
+    old.__setstate__({"history": {"loss": [2.0, 1.0], "mae": [1.0]}, "epoch": [0, 1], "params": {}})
+    assert rows_of(old)[2][3:5] == ["1", "2"]
+    assert rows_of(pickle.loads(pickle.dumps(history))) == rows_of(history)
+
+
+def test_which_is_best_is_what_the_model_says_of_its_metrics():
+    model = minidl.Sequential([minidl.Dense(1, "sigmoid")])
+    model.compile("sgd", "binary_crossentropy", metrics=[AUC("mse"), AUC("roc"), "mae"], engine="numpy")
+    history = minidl.callbacks.History()
+    history.set_model(model)
+    history.extend(range(2), {name: [0.25, 0.75] for name in ("mse", "val_roc", "mae", "accuracy")})
+    assert [row[3] for row in rows_of(history)[1:]] == ["0.75", "0.75", "0.25", ""]
+
+
+def test_what_is_no_number_stands_in_a_history_as_it_is():
+    history = minidl.callbacks.History()
+    for time in ("12:00", "<12:01>"):
+        history.on_epoch_end(0, {"loss": 1.0, "time": time, "note": None})
+    history.history["empty"] = []
+    assert rows_of(history)[2:] == [
+        ["time", "12:00", "<12:01>", "", "", ""], ["note", "None", "None", "", "", ""], ["empty", "", "", "", "", ""]
+    ]  # fmt: skip
 
 
 def test_a_schema_and_a_table():
@@ -122,10 +184,18 @@ def test_a_schema_and_a_table():
     assert rows_of(table) == [
         ["size=<small>", "size=large", "width", "kind"],
         ["1", "0", "2.25", "<yes>"],
-        ["0", "1", "1000", "no"],
+        ["0", "1", "1000.5", "no"],
     ]
     assert "2 rows, 3 features, target 'kind', one of 'no', '<yes>'" in words(page_of(table).documentElement)
     assert str(table) == "<Table of 2 rows, 3 features, target 'kind'>"
+
+
+def test_raw_numbers_are_shown_as_they_stand_in_the_file():
+    schema = Schema((Column("date", mean=20240131.0), Column("size")), Target("y", "binary", (3, 4)))
+    table = Table(np.array([[20240131, 12345.5]]), np.array([[math.nan]]), schema)
+    assert rows_of(table)[1] == ["20240131", "12345.5", "nan"]
+    assert rows_of(schema)[1][2] == "20240131"
+    assert Target("price", "regression").label(1234567.25) == "1234567"
 
 
 def test_a_table_of_many_columns_shows_the_first_and_the_last():

@@ -456,15 +456,23 @@ def test_a_notebook_is_given_the_formulas_as_latex(monkeypatch):
     """Of MathML a notebook that is not trusted would show a row of letters."""
     display = pytest.importorskip("IPython.display")
     put = []
+    monkeypatch.setattr("minidl.display.in_notebook", lambda: True)
     monkeypatch.setattr(display, "display", lambda bundle, raw: put.append(bundle))
     minidl.explain("sigmoid", measure=False)._ipython_display_()
     head, formulas, rest = put
-    assert "<mfrac" not in head["text/html"] + rest["text/html"]
+    assert "<m" not in head["text/html"] + rest["text/html"]
     rows = formulas["text/latex"].split(r"\\[6pt]")
     assert len(rows) == 4
     assert r"\frac{1}{1 + e^{- z}} &\qquad& \text{formula}" in rows[0]
     assert r"\text{derivative from the output}" in rows[3]
     assert "sigmoid" in head["text/plain"]
+
+
+def test_ipython_in_a_terminal_prints_it_as_anything_else():
+    formatters = pytest.importorskip("IPython.core.formatters")
+    found = minidl.explain("relu", measure=False)
+    shown, _ = formatters.DisplayFormatter(active_types=["text/plain"]).format(found)
+    assert shown == {"text/plain": str(found)}
 
 
 def test_a_form_that_is_the_formula_itself_is_not_shown_again():

@@ -10,6 +10,7 @@ import sympy as sp
 from minidl import oracle
 from minidl.bench import operations
 from minidl.contract import OPERATIONS
+from minidl.formula import K, q, to_latex
 from minidl.formulas import FORMULAS
 
 RNG = np.random.default_rng(7)
@@ -138,6 +139,31 @@ def test_prints(name):
             _ = formula.derivative
     else:
         assert "Piecewise" not in str(formula.derivative) or name == "relu"
+
+
+def test_latex_by_hand():
+    def right(name, what="expression"):
+        return FORMULAS[name].equations(what)[0][1]
+
+    assert right("relu") == r"\begin{cases} z & \text{if}\: z > 0 \\0 & \text{otherwise} \end{cases}"
+    assert right("normalization") == r"\frac{x - \mu_{x}}{\max\left(10^{-7}, \sqrt{\sigma^{2}_{x}}\right)}"
+    assert right("binary_crossentropy") == (
+        r"- \frac{\sum_{u=1}^{o} \left({Y}_{r,u} \ln{\left({P}_{r,u} \right)} + "
+        r"\left(1 - {Y}_{r,u}\right) \ln{\left(1 - {P}_{r,u} \right)}\right)}{o}"
+    )
+    share = r"\frac{{P}_{r,u}}{\sum_{s=1}^{o} {P}_{r,s}}"
+    assert right("categorical_crossentropy") == rf"- \sum_{{u=1}}^{{o}} {{Y}}_{{r,u}} \ln{{\left({share} \right)}}"
+    assert right("sigmoid", "from_output") == r"a \left(1 - a\right)"
+
+
+def test_latex_of_a_product_keeps_what_belongs_together():
+    x, y, z = sp.symbols("x y z")
+    a, b = (sp.Sum(sp.IndexedBase(letter)[q], (q, 1, K)) for letter in "ab")
+    assert to_latex(a * x * b) == r"x \left(\sum_{q=1}^{K} {a}_{q}\right) \sum_{q=1}^{K} {b}_{q}"
+    assert to_latex(sp.Mul(-1, x - y, evaluate=False)) == r"- \left(x - y\right)"
+    assert to_latex(z - x * y) == "z - x y"
+    assert to_latex(sp.Rational(1, 1000) * x) == r"\frac{x}{1000}"
+    assert [to_latex(sp.Rational(1, 10**n)) for n in (1, 2, 7)] == [r"\frac{1}{10}", "10^{-2}", "10^{-7}"]
 
 
 def test_every_operation_names_a_formula_and_every_formula_is_used():

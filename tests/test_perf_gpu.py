@@ -1,5 +1,6 @@
 """``python -m perf gpu``, run end to end where the CPU stands in for a GPU; what is then kept, said and shown."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -123,12 +124,15 @@ def test_goals_are_judged_by_what_was_measured():
     assert list(against.values()) == [{"wanted": 1.5, "found": None, "met": None}]
 
 
-def test_what_was_measured_is_kept_beside_other_gpus(tmp_path, monkeypatch):
+def test_what_was_measured_is_kept_beside_other_gpus_and_chosen_by(tmp_path, monkeypatch):
     monkeypatch.setattr(measured, "TABLE", tmp_path / "measured.json")
+    monkeypatch.setattr(measured, "table", functools.cache(measured.table.__wrapped__))
     a, b = ({"one launch": [[rows, 2]], "cublaslt": [["TF32", "forward", rows, 3, 4, 1.5]]} for rows in (1, 5))
-    monkeypatch.setattr(measured, "table", lambda: {"A": a})
+    measured.TABLE.write_text(json.dumps({"A": a}))
+    assert measured.most_rows("B", 5) == measured.ROWS
     gpu_choice.keep("B", b)
     assert json.loads(measured.TABLE.read_text()) == {"A": a, "B": b}
+    assert measured.most_rows("B", 5) == 2
 
 
 def test_products_are_left_out_without_time_or_library(monkeypatch, capsys):

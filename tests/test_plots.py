@@ -74,6 +74,20 @@ def test_a_metric_that_began_later_ends_with_the_last_epoch():
     assert lines_of(found.plot().axes[1])["training"][0] == [3]
 
 
+def test_each_value_is_drawn_at_its_epoch_though_a_later_fit_watches_less():
+    found = History()
+    found.extend(range(4), {"loss": [4.0, 3.0, 2.0, 1.0], "val_loss": [5.0, 4.0, 3.0, 4.0]})
+    found.extend(range(2), {"loss": [0.5, 0.25]})
+    (axes,) = found.plot().axes
+    assert lines_of(axes)["validation"] == ([1, 2, 3, 4], [5, 4, 3, 4])
+    assert lines_of(axes)["training"][0] == [1, 2, 3, 4, 5, 6]
+
+
+def test_what_is_no_number_is_left_out():
+    figure = record(loss=[2.0, 1.0], time=["12:00", "12:01"], val_time=[1.0, 2.0], nothing=[]).plot()
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["loss", "val_time"]
+
+
 def test_an_empty_history_is_told():
     with pytest.raises(RuntimeError, match="no epoch has been trained"):
         History().plot()

@@ -15,6 +15,7 @@ from minidl.bench.timing import Comparison
 from minidl.looks import look
 from minidl.plots import LIGHT, Picture, Style, theme
 from minidl.words import duration, unit_of
+from minidl.words import times as factor
 
 AGAIN = ("-", "--", ":", "-.")  # lines of one engine's curves, one after the other
 LARGE = 20  # ulp: errors up to here are seen on a linear axis
@@ -198,9 +199,7 @@ def errors(x: np.ndarray, found: Mapping[str, np.ndarray], title: str, *, bound:
 
 def times_as_fast(ratio: float) -> str:
     """How many times as fast; of what is slower, how many times as long it takes."""
-    factor = max(ratio, 1 / ratio)
-    words = f"{factor:.0f}×" if factor >= 100 else f"{factor:.3g}×"
-    return f"{words} as fast" if ratio >= 1 else f"{words} as long"
+    return f"{factor(ratio)} as fast" if ratio >= 1 else f"{factor(1 / ratio)} as long"
 
 
 def short(value: float, _: object = None) -> str:

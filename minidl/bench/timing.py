@@ -77,7 +77,7 @@ class Comparison(display.Tabled):
     samples: dict[Any, list[float]]
 
     def _tables(self) -> list[display.Grid]:
-        longest, lines = max(timing.median for timing in self.timings.values()), []
+        longest, lines = max(timing.median for timing in self.timings.values()) or 1, []
         for place, (name, timing) in enumerate(self.timings.items()):
             median, quartiles, *_ = timing._cells()
             ratio = "" if name == self.baseline else str(self.speedups[name])

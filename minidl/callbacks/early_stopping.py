@@ -16,7 +16,7 @@ class EarlyStopping(Monitor):
     verbose: 1 says when the training was ended and which epoch's weights are put back.
     baseline: a value that must be surpassed too before the patience begins anew.
     restore_best_weights: at the end of training, stopped or not, the weights of the best epoch are put back; not after
-        an error or Ctrl-C, as in Keras.
+        an error or Ctrl-C, as in Keras. None are where the value was NaN or infinite from the first epoch on.
     start_from_epoch: the first epoch, counted from 0, that is looked at.
 
     After a training, ``stopped_epoch`` (0 where it was not stopped), ``best``, ``best_epoch`` and ``best_weights`` tell
@@ -62,7 +62,7 @@ class EarlyStopping(Monitor):
                 self.best_weights = self.model.get_weights()
             if self.baseline is None or self.improves(value, self.baseline):
                 self.wait = 0
-        elif self.wait >= self.patience:  # never the first epoch, which is better than none
+        elif self.wait >= self.patience and epoch > 0:
             self.stopped_epoch = epoch
             self.model.stop_training = True
 

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterable
 
 from minidl import checks
 from minidl.callbacks.base import Callback
+from minidl.metrics import Metric
 
 MODES = ("auto", "min", "max")
+
+
+def larger_is_better(name: str, metrics: Iterable[Metric]) -> bool | None:
+    """Whether more is better of what the logs call so, which is the loss or one of the metrics; None of anything else.
+    """
+    known = {"loss": False} | {metric.name: metric.larger_is_better for metric in metrics}
+    return known.get(name.removeprefix("val_"))
 
 
 class Monitor(Callback):
@@ -31,20 +40,21 @@ class Monitor(Callback):
         """Which way is better; ValueError where "auto" cannot know it of this name."""
         if self.mode != "auto":
             return self.mode == "max"
-        name = self.monitor.removeprefix("val_")
-        if name == "loss":
-            return False
-        known = {metric.name: metric.larger_is_better for metric in self.model.metrics}
-        if name not in known:
+        known = larger_is_better(self.monitor, self.model.metrics)
+        if known is None:
+            names = ["loss", *(metric.name for metric in self.model.metrics)]
             raise ValueError(
                 f"{type(self).__name__} cannot know whether a large {self.monitor!r} is good, since it is no metric of "
-                f"the model ({', '.join(['loss', *known])}): correct the name, or say mode='max' or mode='min'"
+                f"the model ({', '.join(names)}): correct the name, or say mode='max' or mode='min'"
             )
-        return known[name]
+        return known
 
     def improves(self, value: float, reference: float | None) -> bool:
-        """Whether the value is better than the reference by more than ``min_delta``; any is better than none."""
-        if reference is None:
+        """Whether the value is better than the reference by more than ``min_delta``; any finite one is better than
+        none or NaN, and no other is better than anything: it tells of a training that diverged."""
+        if not math.isfinite(value):
+            return False
+        if reference is None or math.isnan(reference):
             return True
         if self.larger_is_better():
             return value - self.min_delta > reference

@@ -78,7 +78,7 @@ def run(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     model.compile(optimizer, task.LOSSES[name], metrics=[task.METRICS[name]], engine=engine)
     watched = []
     if given.patience:
-        watched = [EarlyStopping(patience=given.patience, restore_best_weights=True, verbose=0 if given.quiet else 1)]
+        watched = [EarlyStopping(patience=given.patience, restore_best_weights=True, verbose=1)]
     code = OK
     try:
         model.fit(
@@ -106,10 +106,11 @@ def said(table: Table, rows: Table, held_out: Table | None, hidden: tuple[int, .
 
     from minidl import task
     from minidl.checks import listed
+    from minidl.words import as_written
 
     target = table.schema.target
     if target.task == "regression":
-        what = f"a number from {table.y.min():g} to {table.y.max():g}"
+        what = f"a number from {as_written(table.y.min())} to {as_written(table.y.max())}"
         more = ""
     else:
         shares = np.bincount(table.y[:, 0].astype(int), minlength=len(target.classes)) / len(table)

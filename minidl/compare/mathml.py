@@ -7,7 +7,7 @@ from xml.dom.minidom import Element
 import sympy as sp
 from sympy.printing.mathml import MathMLPresentationPrinter
 
-from minidl.formula import Formula, ordered_terms
+from minidl.formula import Formula, ordered_factors, ordered_terms, tens
 
 NAMES = {"ell": "ℓ"}  # letters that SymPy has no character for
 
@@ -71,7 +71,7 @@ class Printer(MathMLPresentationPrinter):
         if under != 1:
             return self.tag("mfrac", self._print(over), self._print(under))
         row = self.tag("mrow")
-        factors = sorted(product.as_ordered_factors(), key=is_composed)  # Y ln P, not ln P Y
+        factors = ordered_factors(product)
         for place, factor in enumerate(factors):
             if place > 0:
                 row.appendChild(self.between(factor))
@@ -94,9 +94,8 @@ class Printer(MathMLPresentationPrinter):
         return self.tag("mrow", sign, self.parenthesized(term) if total.function.is_Add else term)
 
     def _print_Rational(self, number: sp.Rational) -> Element:
-        tens = len(str(number.q)) - 1
-        if number.p == 1 and number.q == 10**tens > 10:
-            power = self.tag("mrow", self.tag("mo", "-"), self.tag("mn", str(tens)))
+        if tens(number):
+            power = self.tag("mrow", self.tag("mo", "-"), self.tag("mn", str(tens(number))))
             return self.tag("msup", self.tag("mn", "10"), power)
         return super()._print_Rational(number)
 
@@ -106,11 +105,6 @@ class Printer(MathMLPresentationPrinter):
 
 def markup(expression: sp.Expr) -> str:
     return Printer({"ln_notation": True}).doprint(expression).replace("<mo>-</mo>", "<mo>−</mo>")
-
-
-def is_composed(factor: sp.Expr) -> bool:
-    """Whether a factor is more than letters and numbers: those stand in front of it."""
-    return bool(factor.atoms(sp.Function, sp.Sum))
 
 
 def equation(left: str, right: str) -> str:

@@ -18,7 +18,7 @@ from minidl.compare.report import (
 from minidl.contract import OPERATIONS
 from minidl.formulas import FORMULAS, Formula, largest
 from minidl.plots import DARK, LIGHT
-from minidl.words import digits, duration
+from minidl.words import duration, times
 
 PANEL_TITLES = {
     "loss": "The training loss of each engine: the curves lie on each other",
@@ -179,7 +179,7 @@ def row(name: str, engine: str, entry: dict) -> list[str]:
         error_text(entry["bound"]),
         escape(entry["unit"]),
         duration(entry["seconds"]),
-        "-" if speedup is None else f"{digits(speedup)}×",
+        "-" if speedup is None else times(speedup),
         entry.get("timed_on", "-"),
     ]
 

@@ -14,7 +14,7 @@ from minidl.compare import MODEL_TIMES
 from minidl.compare import report as said
 from minidl.looks import look
 from minidl.plots import LIGHT, Style, png, theme
-from minidl.words import digits, duration
+from minidl.words import duration, times
 
 LOSSES = {
     "binary": "binary cross-entropy (nats)",
@@ -87,7 +87,7 @@ def speedups(axes: Axes, report: dict, style: Style) -> None:
         value, (low, high) = entry["speedup_vs_numpy"], entry["speedup_interval"]
         axes.barh(place, value, height=0.45, color=style.engines[name])
         axes.plot((low, high), (place, place), "|-", color=style.ink, lw=1.5)
-        text = f"{digits(value)}×   {duration(entry['seconds'])}"
+        text = f"{times(value)}   {duration(entry['seconds'])}"
         axes.annotate(text, (max(value, high), place), xytext=(6, 0), textcoords="offset points", va="center")
     axes.axvline(1, color=style.engines["numpy"], lw=2, label="NumPy")
     axes.set_yticks(range(len(labels)), labels)
@@ -114,7 +114,7 @@ def operations(axes: Axes, report: dict, style: Style) -> None:
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, 0.5), max(high, 2))
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 100 else (1,)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}x"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.axvline(1, color=style.engines["numpy"], lw=2, label="numpy")
     axes.set_xlabel("times as fast as NumPy (logarithmic axis)")

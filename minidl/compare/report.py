@@ -17,7 +17,7 @@ from rich.table import Table
 
 from minidl import files
 from minidl.compare import MODEL_TIMES
-from minidl.words import digits, duration
+from minidl.words import digits, duration, times
 
 BUSY = 0.5  # of the cores at work before this began: times are uncertain
 UNSTEADY = 0.5  # of the median between the quartiles: likewise
@@ -39,7 +39,7 @@ def speedup_text(entry: dict) -> str:
     if value is None:
         return "-"
     low, high = map(digits, entry["speedup_interval"])
-    return f"{digits(value)}×" if low == high else f"{digits(value)}× ({low} to {high})"
+    return times(value) if low == high else f"{times(value)} ({low} to {high})"
 
 
 def error_of(entry: dict) -> float | None:
@@ -234,6 +234,6 @@ def formulas_table(report: dict) -> Table:
     for operation, entries in report["formulas"].items():
         found = [entries[name] for name in names]
         errors = (f"{error_text(error_of(entry))} / {entry['bound']:g}" for entry in found)
-        times = (duration(entry["seconds"]) for entry in found)
-        table.add_row(operation.replace("_", " "), found[0]["unit"], *errors, *times)
+        durations = (duration(entry["seconds"]) for entry in found)
+        table.add_row(operation.replace("_", " "), found[0]["unit"], *errors, *durations)
     return table

@@ -15,6 +15,7 @@ import numpy as np
 from minidl import checks, display
 from minidl.checks import listed
 from minidl.data.columns import check_numbers, numbers_of, places_of, texts_of
+from minidl.words import as_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,8 +56,8 @@ class Target:
         return f"{self.name!r}, {f'one of {listed(self.classes)}' if self.classes else 'a number'}"
 
     def label(self, value: float) -> str:
-        """A number of ``encode_target`` as it stands in the file: the class of this index, or the number itself."""
-        return str(self.classes[int(value)]) if self.classes else f"{value:.4g}"
+        """A number of ``encode_target`` in words: the class of this index, or the number itself; NaN is "nan"."""
+        return str(self.classes[int(value)]) if self.classes and value == value else as_written(value)
 
     @property
     def is_text(self) -> bool:
@@ -101,7 +102,7 @@ class Schema(display.Tabled):
     def _tables(self) -> list[display.Grid]:
         lines = [
             [column.name, f"one of {listed(column.categories)}" if column.categories else "a number",
-             "" if column.mean is None else f"{column.mean:.4g}"]
+             "" if column.mean is None else as_written(column.mean)]
             for column in self.columns
         ]  # fmt: skip
         head = ["column", "holds", "a missing one is" if any(line[2] for line in lines) else ""]

@@ -15,6 +15,7 @@ from minidl.data.columns import numbers_of
 from minidl.data.schema import TASKS, Column, Schema, Target
 from minidl.data.splitting import train_test_split
 from minidl.data.text import Source
+from minidl.words import as_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +53,7 @@ class Table:
             return ["…" if place is None else cells(place) for place in places] + ([last] if target else [])
 
         lines = [
-            line(lambda place, row=row: f"{self.X[row, place]:.4g}", target.label(self.y[row, 0]) if target else "")
+            line(lambda place, row=row: as_written(self.X[row, place]), target.label(self.y[row, 0]) if target else "")
             for row in range(min(FIRST, len(self)))
         ]
         head = line(lambda place: names[place], target.name if target else "")

@@ -14,7 +14,8 @@ def explain(
     What is returned shows itself: as text where it is printed, as a table with formulas in Jupyter. It has the formula,
     its derivative and its stable form, the meaning and the source, the shapes, and for each engine the live source
     with its error against the formula (to 40 digits) and its time, measured now. That takes a second or less once
-    the engines are compiled.
+    the engines are compiled; in Jupyter, the first time in a process, some seconds more, in which the machine's
+    ceilings are measured and the picture of the errors is drawn.
 
     Parameters
     ----------

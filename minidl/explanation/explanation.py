@@ -16,7 +16,7 @@ from minidl.explanation import source
 from minidl.explanation.contents import backward_of, meaning_of, name_of, operation_of
 from minidl.formula import aligned
 from minidl.formulas import FORMULAS, Formula
-from minidl.words import digits, duration
+from minidl.words import duration, times
 
 UNITS = {
     "ulp": "in units in the last place of the result",
@@ -155,7 +155,7 @@ class Explanation(display.Shown):
                     error_text(entry["bound"]),
                     entry["unit"],
                     duration(entry["seconds"]),
-                    "-" if speedup is None else f"{digits(speedup)}×",
+                    "-" if speedup is None else times(speedup),
                     self.share(column.engine, entry["seconds"]),
                 ]
         return found
@@ -218,11 +218,13 @@ class Explanation(display.Shown):
         return aligned(rows)
 
     def _ipython_display_(self) -> None:
-        """Show it in a notebook: the formulas as LaTeX, not as MathML.
+        """Show it in a notebook, without MathML: the formulas as LaTeX, the letters in the text as characters.
 
-        A notebook that others have run is not trusted: what HTML it has is stripped to its text, and of a fraction's
-        MathML only a row of letters would be left.
+        A notebook that others have run is not trusted: its HTML is sanitized, which takes MathML and styles away, and
+        of a fraction only a row of letters would be left.
         """
+        if not display.in_notebook():
+            raise NotImplementedError  # then IPython prints it as it prints anything
         from IPython.display import display as put
 
         from minidl.explanation.page import head, rest
@@ -231,7 +233,7 @@ class Explanation(display.Shown):
         put({"text/html": display.fragment(head(self)), "text/plain": str(self)}, raw=True)
         if self.formula is not None:
             put({"text/latex": rf"$\displaystyle {self.latex}$", "text/plain": ""}, raw=True)
-        put({"text/html": display.fragment(rest(self)), "text/plain": ""}, raw=True)
+        put({"text/html": display.fragment(rest(self, math=False)), "text/plain": ""}, raw=True)
 
     def _html(self) -> str:
         from minidl.explanation.page import body

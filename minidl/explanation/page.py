@@ -6,9 +6,12 @@ import base64
 from html import escape
 from itertools import groupby
 
+import sympy as sp
+
 from minidl import display
 from minidl.bench import operations
 from minidl.compare import mathml
+from minidl.explanation import pretty
 from minidl.explanation.explanation import HEAD, Column, Explanation
 from minidl.explanation.highlight import as_html
 from minidl.explanation.text import excerpt, text_of
@@ -28,8 +31,8 @@ def head(explanation: Explanation) -> str:
     return f"{name}<p>{escape(explanation.meaning)}</p>"
 
 
-def rest(explanation: Explanation) -> str:
-    """What comes below the formulas."""
+def rest(explanation: Explanation, math: bool = True) -> str:
+    """What comes below the formulas; its letters as MathML, or as characters."""
     if explanation.short:
         return versions(explanation)
     return "".join([
@@ -37,7 +40,7 @@ def rest(explanation: Explanation) -> str:
         errors(explanation),
         *(f'<p class="warn">{escape(problem)}</p>' for problem in explanation.problems),
         versions(explanation),
-        facts(explanation),
+        facts(explanation, math),
     ])  # fmt: skip
 
 
@@ -117,13 +120,17 @@ def some(names: list[str]) -> str:
     return ", ".join(names) if len(names) <= NAMED + 1 else f"{', '.join(names[:NAMED])} and {len(names) - NAMED} more"
 
 
-def facts(explanation: Explanation) -> str:
+def facts(explanation: Explanation, math: bool) -> str:
     """Call, shapes, bound, source, and what the letters stand for."""
+
+    def letter(symbol: sp.Symbol) -> str:
+        return f"<math>{mathml.markup(symbol)}</math>" if math else escape(pretty.letter(symbol))
+
     lines = [
         f"<dt>{name}</dt><dd>{f'<code>{escape(words)}</code>' if name in ('call', 'shapes') else escape(words)}</dd>"
         for name, words in explanation.facts.items()
     ]
-    letters = "; ".join(f"<math>{mathml.markup(symbol)}</math> {words}" for symbol, words in explanation.letters)
+    letters = "; ".join(f"{letter(symbol)} {words}" for symbol, words in explanation.letters)
     if letters:
         lines.append(f"<dt>letters</dt><dd>{letters}</dd>")
     return f"<dl>{''.join(lines)}</dl>"

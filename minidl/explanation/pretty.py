@@ -7,8 +7,8 @@ from sympy.printing.pretty.pretty import PrettyPrinter
 from sympy.printing.pretty.pretty_symbology import pretty_use_unicode
 from sympy.printing.pretty.stringpict import prettyForm
 
-from minidl.compare.mathml import NAMES, is_composed
-from minidl.formula import Formula, ordered_terms
+from minidl.compare.mathml import NAMES
+from minidl.formula import Formula, ordered_factors, ordered_terms, tens
 
 SUBSCRIPTS = {**dict(zip("0123456789", "₀₁₂₃₄₅₆₇₈₉", strict=True)), "r": "ᵣ", "k": "ₖ", "u": "ᵤ", "s": "ₛ", "j": "ⱼ"}
 
@@ -67,9 +67,8 @@ class Printer(PrettyPrinter):
         return self.call("min", smallest.args)
 
     def _print_Rational(self, number: sp.Rational) -> prettyForm:
-        tens = len(str(number.q)) - 1
-        if number.p == 1 and number.q == 10**tens > 10:
-            return prettyForm("10") ** prettyForm(f"-{tens}")
+        if tens(number):
+            return prettyForm("10") ** prettyForm(f"-{tens(number)}")
         return super()._print_Rational(number)
 
     def _print_Piecewise(self, piecewise: sp.Piecewise) -> prettyForm:
@@ -96,7 +95,7 @@ class Printer(PrettyPrinter):
         over, under = sp.fraction(product, exact=True)  # exact: e^-z stays a factor above the line
         if under != 1:
             return self._print(over) / self._print(under)
-        factors = sorted(product.as_ordered_factors(), key=is_composed)  # Y ln P, not ln P Y
+        factors = ordered_factors(product)
         forms = [self._print(factor) for factor in factors]
         ends = [isinstance(factor, sp.Sum) and factor is not factors[-1] for factor in factors]
         forms = [prettyForm(*form.parens()) if end else form for form, end in zip(forms, ends, strict=True)]

@@ -365,8 +365,8 @@ if "numba" in engines:
 # On the left the engines' lines go down: that is the price of the call, shared by more and more numbers. In the middle
 # the numbers lie in a cache, and the arithmetic of the sigmoid shows: it takes several times as long as a ReLU, whose
 # only work is to move. On the right the ReLU waits for the memory. The sigmoid has so much to compute that it hardly
-# takes longer than before: **what the arithmetic does while the bytes are on their way is free**, and of the two only
-# the slower one is seen. (NumPy's line leaps where its temporary arrays become so large that the system hands them
+# takes longer than before, since its bytes come while it computes: **of arithmetic and bytes only the slower one is
+# seen.** (NumPy's line leaps where its temporary arrays become so large that the system hands them
 # over page by page: from there on, most of the time is the system's.)
 #
 # So the best activation is one that makes no way of its own at all. minidl's compiled layers do that with ReLU: it is

@@ -124,7 +124,7 @@ listings.rung(by_name["micro-kernel"])
 
 # %% [markdown]
 # `tile` is written as the vector instructions themselves, by a small program that puts them together (unfold it above
-# if you like: load, spread, multiply and add, store), since a compiler is not sure to keep sixteen sums in registers.
+# if you like: load, spread, multiply and add, store), since a compiler is not sure to keep all the sums in registers.
 # Everything else is plain bookkeeping: which tile is next, and what is left over at the
 # edges. This is the heart of every fast matrix product; Goto and van de Geijn described it in 2008 ("Anatomy of
 # high-performance matrix multiplication"), and BLIS, OpenBLAS and MKL are built around one.
@@ -141,8 +141,8 @@ listings.rung(by_name["packed"])
 # Guess which way it goes, before you see it below.
 #
 # minidl's own `dense` is these ideas, with a tile for every edge, the bias loaded into the registers at the
-# beginning, and weights packed only where they are used again and again (`minidl/engines/numba_engine/gemm.py`, some
-# 300 lines).
+# beginning, and weights packed only where they are used again and again (`gemm.py` in `minidl/engines/numba_engine`;
+# beside it `gemm_narrow.py` is for layers of few units, and `vectors.py` has the vector instructions of both).
 #
 # ## Error
 #

@@ -313,7 +313,8 @@ if "numba" in engines:
 # arrays lie in a cache, Adam falls behind: a root and a division for each weight take their time, and from a cache the
 # bytes come fast enough to show it. On the right, where the arrays of large models lie, the four draw together:
 # **whatever they compute, they take about the time of their bytes.** (The bandwidth is that of numbers updated in
-# place, $x \leftarrow x + a$. Between caches bytes go both ways at once, so it is higher there than that of a copy.)
+# place, $x \leftarrow x + a$. Between caches bytes go both ways at once, so it is higher there than that of a copy. A
+# line may lie above it where the arrays have just outgrown a cache: a part of them still lies in the L3.)
 #
 # Does that also hold for NumPy? Its Adam is a dozen passes through arrays. Count them in the source: `g - m` reads two
 # and writes one, 12 bytes; times a number, 8; and so on. It moves 120 bytes for each weight, and SGD, in two passes,
@@ -383,10 +384,11 @@ table.map("{:,.0f}".format)
 
 # %%
 K = model.count_params()
-rate = ceiling.bandwidth(ceiling.holding(16 * K), "update") if "numba" in engines else np.inf
+rate = ceiling.bandwidth(ceiling.holding(16 * K), "update") if "numba" in engines else None
 for name in engines:
     more = K * (through[name]["Adam"] - through[name]["SGD"])
-    print(f"{name}: Adam moves {more / 1e6:.1f} MB more than SGD for each step, {more / rate / 1e3:.0f} us at least")
+    bound = f", {more / rate / 1e3:.0f} us by the bytes" if rate else ""
+    print(f"{name}: Adam moves {more / 1e6:.1f} MB more than SGD for each step{bound}")
 assert table["in %"].iloc[0] > table["in %"].iloc[-1]
 
 # %% [markdown]
@@ -431,7 +433,8 @@ assert table["in %"].iloc[0] > table["in %"].iloc[-1]
 # assert longer < 2
 # ```
 # None, where Numba runs: $\theta$ is in a register for Adam's step anyhow, and shrinking it there moves no byte. In a
-# loop of its own it would go through $\theta$ a second time, 36 bytes a weight instead of 28, as NumPy's version does.
+# loop of its own it would go through $\theta$ a second time, 36 bytes a weight instead of 28, as NumPy's does with a
+# pass of its own.
 # </details>
 #
 # **3.** A model of 7 billion weights is trained with Adam, all in float32. How much memory do weights, gradients and

@@ -144,6 +144,7 @@ def widths_of(model: object) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def percent(share: float) -> str:
+    """With four digits, since 99.95% of zeros are not 100%."""
     return f"{100 * share:.4g}%"
 
 

@@ -237,7 +237,10 @@ class Summary(display.Tabled):
     """The report of a quantized model, and below it its size and what was clipped so far."""
 
     def __init__(self, model: QuantizedModel):
-        self._tables, self._remarks, self._report = model.report._tables, model._remarks, model.report
+        self.model = model
+
+    def _tables(self) -> list[display.Grid]:
+        return self.model.report._tables()
 
     def _notes(self) -> list[str]:
-        return [*self._report._notes(), *self._remarks()]
+        return [*self.model.report._notes(), *self.model._remarks()]
