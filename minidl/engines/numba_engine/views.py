@@ -95,12 +95,12 @@ def keep(typing_context, *arrays):
 
 @intrinsic
 def allocate(typing_context, size):
-    """The address of so many bytes of memory, until it is given to ``release``."""
+    """The address of so many bytes of Numba's memory, until it is given to ``release``."""
 
     def emit(context, builder, signature, arguments):
         byte, word = ir.IntType(8).as_pointer(), context.get_value_type(types.intp)
-        malloc = cgutils.get_or_insert_function(builder.module, ir.FunctionType(byte, [word]), "malloc")
-        return builder.ptrtoint(builder.call(malloc, arguments), word)
+        taken = cgutils.get_or_insert_function(builder.module, ir.FunctionType(byte, [word]), "NRT_Allocate")
+        return builder.ptrtoint(builder.call(taken, arguments), word)
 
     return types.intp(types.intp), emit
 
@@ -109,8 +109,8 @@ def allocate(typing_context, size):
 def release(typing_context, place):
     def emit(context, builder, signature, arguments):
         byte = ir.IntType(8).as_pointer()
-        free = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), [byte]), "free")
-        builder.call(free, [builder.inttoptr(arguments[0], byte)])
+        freed = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), [byte]), "NRT_Free")
+        builder.call(freed, [builder.inttoptr(arguments[0], byte)])
         return context.get_dummy_value()
 
     return types.none(types.intp), emit
