@@ -288,16 +288,17 @@ def test_training_goes_on_with_the_number_of_threads_that_is_quicker(monkeypatch
             clock[0] += seconds[taken[-1]]
             choice.note(taken[-1], seconds[taken[-1]], 10)
 
-    train({1: 0.001, 2: 0.0006}, 20)
-    assert taken[:4] == [2, 2, 1, 2]  # the first one does not count
-    assert set(taken[3:]) == {2}
+    train({1: 0.001, 2: 0.0006}, 100)
+    assert set(taken) == {2}  # for the first tenth of a second
+    train({1: 0.001, 2: 0.0006}, 900)
+    assert 1 <= taken.count(1) <= 6
     del taken[:]
-    train({1: 0.001, 2: 0.005}, 200)  # another program has come
-    assert taken[:2] == [2, 1]
-    assert taken.count(2) == 1 + 1  # tried again after 0.15 s of about 0.2
+    train({1: 0.001, 2: 0.005}, 500)  # another program has come
+    assert 1 <= taken.count(2) <= 25
+    assert taken[100:].count(2) <= 4
     del taken[:]
-    train({1: 0.001, 2: 0.0006}, 300)  # and has gone
-    assert 1 <= taken[-200:].count(1) <= 4
+    train({1: 0.001, 2: 0.0006}, 500)  # and has gone
+    assert taken[250:].count(1) <= 3
 
 
 def test_the_pace_of_a_core_is_measured_once():

@@ -138,7 +138,7 @@ def make_band(rows: int, *widths: int, ahead: int = 0):
             along(u, 1, half, 1, masked=True)
 
         def emit(context, builder, signature, arguments):
-            name = f"band_of_{rows}_by_" + "_".join(map(str, widths))
+            name = f"band_of_{rows}_ahead_{ahead}_by_" + "_".join(map(str, widths))
             return call_apart(context, builder, name, signature, arguments, functools.partial(write, context))
 
         return signature, emit

@@ -162,7 +162,7 @@ def holds(together, units, bytes_of_one):
 
 @njit(cache=True, counts=False)
 def multiply_narrow(m, o, d, c, c_row, d_at, a, a_row, b, b_row, floor):
-    """``multiply_at`` for as few columns as a vector ``holds`` two steps of, and an A whose rows have no gaps.
+    """``multiply_at`` for as few columns as a vector ``holds`` two steps of, and an A in whose rows there are no gaps.
 
     Where rows are left over, the last band is as high as the others and computes some rows once more.
     """

@@ -78,14 +78,13 @@ def gather(helpers: int):
     """See to it that there are so many helpers; where the system has no more threads, fewer do all the work."""
     global _away
     while len(_helpers) < helpers:
-        helper = Helper(len(_helpers) + 1)
+        helper, _away = Helper(len(_helpers) + 1), -1  # this one keeps away from none yet
         _helpers.append(helper)  # before it starts, so that an interruption leaves no two of one number
         try:
             helper.start()
         except RuntimeError:
             _helpers.pop()
             return
-        _away = -1  # this one keeps away from none yet
 
 
 def keep_away(processor: int):

@@ -25,7 +25,7 @@ PAYS_TO_ASK = 5e7  # multiply-adds in an epoch below which finding out what is q
 PAYS_AWAKE = 3e6  # multiply-adds in a call below which one thread alone is as soon done
 PAYS_TO_WAKE = 3e7  # multiply-adds in a call below which waking the other threads takes longer than they save
 SOON, ENOUGH = 2e-4, 10  # seconds from one call to the next that follows it; how many of these make a stream
-AGAIN, RARELY, LATEST = 0.1, 30, 2  # until what is not chosen is tried again: seconds, runs as long, seconds at most
+AGAIN, RARELY, LATEST = 0.1, 30, 60  # until what is not chosen is tried again: seconds, runs as long, seconds at most
 UPDATE = 20  # multiply-adds that take as long as the optimizer's step with one parameter
 MEETINGS = 4  # of the threads in a training step, about
 CLOSE, FAR = (5e-8, 1 / 17e9), (3e-7, 1 / 4.3e9)  # seconds until threads have met, and for a byte that they hand over
@@ -89,7 +89,9 @@ class Choice:
         """So many steps have taken so long; the first ones, which may have been compiled before, do not count."""
         if self.warm:
             self.seconds[count] = seconds / max(steps, 1)
-            self.until[count] = time.perf_counter() + min(max(AGAIN, RARELY * seconds), LATEST)
+            then = time.perf_counter() + min(max(AGAIN, RARELY * seconds), LATEST)
+            self.until[count] = then
+            self.until.setdefault(1, then)
         self.warm = True
 
 

@@ -36,8 +36,9 @@ def call_apart(context, builder, name, signature, arguments, write):
 def keep_rolled(builder, branch):
     """Let the loop that this branch closes be as it is written, which is as many sums as there are registers for."""
     module = builder.module
-    keep = module.add_metadata([module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])])
-    keep.operands = (keep, keep.operands[0])  # LLVM knows a loop's node by its being its own first entry
+    disable = module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")])
+    keep = module.add_metadata([disable])
+    keep.operands = (keep, disable)  # LLVM knows a loop's node by its being its own first entry
     branch.set_metadata("llvm.loop", keep)
 
 
