@@ -179,7 +179,7 @@ def test_the_models_take_turns(clock):
         return call
 
     tune.pareto({name: model(name) for name in "abc"}, X[:10], Y, metric="mse", seconds=0.01)
-    assert "".join(called).startswith("abc" * 10)
+    assert "abc" * 10 in "".join(called)  # before, each is called until a sample is known to be long enough
 
 
 @properties
