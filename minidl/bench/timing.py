@@ -186,13 +186,15 @@ def enough_loops(name: str, rival: Elsewhere, prepare: Callable[[str], None], sa
 
     It has to be long enough twice: once it may be so because a call went a way for the first time.
     """
-    loops, twice = 1, 0
-    while True:
+
+    def long_enough() -> bool:
         prepare(name)
-        twice = twice + 1 if rival.sample(loops) >= sample_ns else 0
-        if twice == 2:
-            return loops
-        loops *= 1 if twice else 2
+        return rival.sample(loops) >= sample_ns
+
+    loops = 1
+    while not (long_enough() and long_enough()):
+        loops *= 2
+    return loops
 
 
 @contextlib.contextmanager

@@ -14,8 +14,7 @@ MODES = ("auto", "min", "max")
 
 
 def larger_is_better(name: str, metrics: Iterable[Metric]) -> bool | None:
-    """Whether more is better of what the logs call so, which is the loss or one of the metrics; None of anything else.
-    """
+    """Whether more is better of what the logs call so, the loss or one of the metrics; None of anything else."""
     known = {"loss": False} | {metric.name: metric.larger_is_better for metric in metrics}
     return known.get(name.removeprefix("val_"))
 

@@ -70,9 +70,12 @@ class Engine:
 
     def lay_out(self, program: Any, rows: int) -> None:
         """See to it that no later ``predict`` of so many rows has to compile or to allocate anything."""
+        self.predict(program, np.zeros((rows, program.inputs), program.parameters.dtype))
 
     def lay_out_int8(self, program: Any, rows: int) -> None:
         """The same for ``predict_int8``."""
+        X, out = (np.zeros((rows, width), np.float32) for width in (program.inputs, program.outputs))
+        self.predict_int8(program, X, out)
 
     def synchronize(self) -> None:
         """Wait until the engine has done all that it was asked for."""

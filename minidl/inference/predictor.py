@@ -39,9 +39,7 @@ class Predictor:
         self._choose()
         lay_out = self._engine.lay_out_int8 if dtype == "int8" else self._engine.lay_out
         for rows in (1, max_batch):
-            self(np.zeros((rows, self._shape[0]), self._real))
             lay_out(self._program, rows)
-        self.clipped = 0
 
     def _choose(self):
         self._run = self._run_int8 if self.dtype == "int8" else self._engine.predict

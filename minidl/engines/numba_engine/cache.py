@@ -36,8 +36,10 @@ def njit(
     Where nothing ``counts`` references to arrays, a function may make none, and is called by one that keeps those it is
     given.
     """
-    options = {"fastmath": set(fastmath), "inline": inline, "error_model": "numpy", "nogil": True}
-    options |= {"no_cfunc_wrapper": True, "_nrt": counts}
+    options = {
+        "fastmath": set(fastmath), "inline": inline, "error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True,
+        "_nrt": counts,
+    }  # fmt: skip
 
     def compiled(function):
         dispatcher = numba.njit(**options)(function)

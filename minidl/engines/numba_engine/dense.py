@@ -6,9 +6,10 @@ A layer of one unit has scalar products instead of a matrix product, and its W i
 import numpy as np
 
 from minidl.engines.numba_engine.cache import njit
-from minidl.engines.numba_engine.gemm import ONE, ZERO, multiply, transpose
+from minidl.engines.numba_engine.gemm import multiply, transpose
 from minidl.engines.numba_engine.gemm_narrow import multiply_column
 from minidl.engines.numba_engine.shared_product import multiply_shared, pays
+from minidl.engines.numba_engine.vectors import ONE, ZERO
 from minidl.engines.numba_engine.views import flat, vector
 
 LONG = 64  # inputs of a layer of one unit

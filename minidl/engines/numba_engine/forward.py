@@ -29,13 +29,13 @@ from minidl.engines.numba_engine.activations import forward as forward_activatio
 from minidl.engines.numba_engine.activations import linear
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.dense import dense_with_floor
-from minidl.engines.numba_engine.gemm import ZERO
 from minidl.engines.numba_engine.losses import forward as forward_loss
 from minidl.engines.numba_engine.metrics import auc_histograms
 from minidl.engines.numba_engine.metrics import forward as forward_metric
 from minidl.engines.numba_engine.normalization import normalization
 from minidl.engines.numba_engine.plan import fuses as fuses_by_table
 from minidl.engines.numba_engine.regularization import dropout, l1, l2
+from minidl.engines.numba_engine.vectors import ZERO
 from minidl.engines.numba_engine.views import matrix, vector
 
 fuses = njit(cache=True)(fuses_by_table)

@@ -38,7 +38,7 @@ from minidl.aligned import LINE
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.gemm_narrow import FEWEST_STEPS, holds, multiply_narrow
 from minidl.engines.numba_engine.processor import host
-from minidl.engines.numba_engine.vectors import FUSED, VECTOR_BYTES, Vectors, call_apart, keep_rolled
+from minidl.engines.numba_engine.vectors import FUSED, ONE, VECTOR_BYTES, ZERO, Vectors, call_apart, keep_rolled
 from minidl.engines.numba_engine.views import address, allocate, array_at, keep, release, vector, vector_at
 
 ROWS = 12 if host().registers == 32 else 6 if FUSED else 4  # of the highest tile: with B and A it fills the registers
@@ -48,9 +48,6 @@ ROOM = DEPTH + 16  # from one row of a packed piece to the next: no power of two
 PACKS = 8  # vectors of columns from which on packing A pays
 MANY, LONG = 128, 512  # rows of A, and columns of B, from which on packing B pays
 AHEAD = 8  # rows of B that are fetched ahead where few rows of A wait for them
-# For a literal 0 or 1 in a call Numba compiles the function once more, with the number built in; the cleverer loop that
-# LLVM makes of it takes a third longer.
-ZERO, ONE = np.int64(0), np.int64(1)
 
 
 def make_band(rows: int, *widths: int, ahead: int = 0):
@@ -222,7 +219,7 @@ def multiply_at(m, o, d, c, c_row, d_at, a, a_row, a_column, b, b_row, floor):
     packs_B = m >= MANY and b_row >= LONG
     room = allocate(DEPTH * GROUP * VECTOR_BYTES + LINE) if packs_B else 0
     panels = vector_at(kind, (room + LINE - 1) // LINE * LINE, 0)
-    given, given_row = D, np.int64(0)  # what the tiles begin with
+    given, given_row = D, ZERO  # what the tiles begin with
     k = 0
     while k < d:
         steps, a_k, b_k = min(depth, d - k), k * a_column, k * b_row

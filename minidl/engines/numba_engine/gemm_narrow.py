@@ -10,19 +10,17 @@ In which order depends on the length of a sum and of a row of C alone: parting a
 
 import functools
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.processor import host
-from minidl.engines.numba_engine.vectors import VECTOR_BYTES, Vectors, call_apart
+from minidl.engines.numba_engine.vectors import ONE, VECTOR_BYTES, ZERO, Vectors, call_apart
 from minidl.engines.numba_engine.views import address, keep, vector_at
 
 # Rows of A at a time: where there are several columns, and where there is one.
 ROWS, COLUMN_ROWS = (12, 16) if host().registers == 32 else (8, 8)
-ZERO = np.int64(0)
 FEWEST_STEPS = 4  # with fewer, what comes before and after the sums takes longer than they do
 
 
@@ -198,16 +196,16 @@ def multiply_column(m, d, C, c_start, D, d_start, A, a_start, B, b_start, floor)
 
 @njit(cache=True, counts=False)
 def column_at(m, d, c, d_at, a, b, floor):
-    kind, one = type(floor), np.int64(1)
+    kind = type(floor)
     C, D, A, B = vector_at(kind, c, 0), vector_at(kind, d_at, 0), vector_at(kind, a, 0), vector_at(kind, b, 0)
     r = 0
     while r < m:
         height = COLUMN_ROWS if m >= COLUMN_ROWS and m - r > 4 else 4 if m >= 4 else 1
         r = min(r, m - height)
         if height == COLUMN_ROWS:
-            most_of_column(C, r, one, D, ZERO, A, r * d, d, B, ZERO, one, d, one, floor)
+            most_of_column(C, r, ONE, D, ZERO, A, r * d, d, B, ZERO, ONE, d, ONE, floor)
         elif height == 4:
-            four_of_column(C, r, one, D, ZERO, A, r * d, d, B, ZERO, one, d, one, floor)
+            four_of_column(C, r, ONE, D, ZERO, A, r * d, d, B, ZERO, ONE, d, ONE, floor)
         else:
-            one_of_column(C, r, one, D, ZERO, A, r * d, d, B, ZERO, one, d, one, floor)
+            one_of_column(C, r, ONE, D, ZERO, A, r * d, d, B, ZERO, ONE, d, ONE, floor)
         r += height

@@ -24,10 +24,10 @@ from minidl.engines.numba_engine.activations import linear
 from minidl.engines.numba_engine.atomics import add_atomically
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.forward import add_up, dense_forward, forward, fuses, penalty, target
-from minidl.engines.numba_engine.gemm import ZERO
 from minidl.engines.numba_engine.plan import UNITS, inference_places_for, parted_by_units, places_for, products_of
 from minidl.engines.numba_engine.team import entry_of, packet_of, share, together
 from minidl.engines.numba_engine.threads import DONE, shares_of, take, wait_until_done
+from minidl.engines.numba_engine.vectors import ZERO
 from minidl.engines.numba_engine.views import flat, matrix, matrix_at, vector, vector_at
 
 CHUNK = 240  # rows at a time: what a chunk's layers hand on stays in the cache, and its rows are whole tiles
@@ -233,7 +233,10 @@ def plan_of(program, rows: int) -> Inference:
 
 def lay_out(program, rows: int) -> None:
     """See to it that no later call with so many rows has to compile or to allocate anything, whichever way it goes."""
-    plan, dtype = plan_of(program, rows), program.parameters.dtype
+    run_each_way(plan_of(program, rows), program, rows, program.parameters.dtype)
+
+
+def run_each_way(plan, program, rows: int, dtype) -> None:
     for way in filter(None, (plan, plan.alone)):
         way.run(np.zeros((rows, program.inputs), dtype), np.empty((rows, program.outputs), dtype))
 

@@ -22,7 +22,7 @@ from minidl.engines.numba_engine.gemm_int8 import (
     steps_of,
     whole_panels,
 )
-from minidl.engines.numba_engine.infer import MOST_PLANS, parts_of
+from minidl.engines.numba_engine.infer import MOST_PLANS, parts_of, run_each_way
 from minidl.engines.numba_engine.team import entry_of, packet_of, share, together
 from minidl.engines.numba_engine.threads import DONE, take
 from minidl.engines.numba_engine.views import flat, matrix, matrix_at, vector, vector_at
@@ -270,7 +270,6 @@ class Int8Inference:
             packet[place] = number
         return packet, counters, buffers
 
-
     def run(self, X, out):
         """Fill ``out``; how many entries lay outside."""
         try:
@@ -308,6 +307,4 @@ def plan_of(program, rows: int) -> Int8Inference:
 
 def lay_out_int8(program, rows: int) -> None:
     """As ``infer.lay_out``."""
-    plan = plan_of(program, rows)
-    for way in filter(None, (plan, plan.alone)):
-        way.run(np.zeros((rows, program.inputs), np.float32), np.empty((rows, program.outputs), np.float32))
+    run_each_way(plan_of(program, rows), program, rows, np.float32)

@@ -192,8 +192,8 @@ def products_of(program) -> int:
     """
     inputs, units = program.table[program.table[:, c.KIND] == c.DENSE][:, [c.INPUTS, c.OUTPUTS]].T
     lanes = VECTOR_BYTES // program.parameters.itemsize
-    few = np.select([units <= lanes * share for share in (0.25, 0.5, 1)], [lanes * cost for cost in (0.5, 0.75, 1.25)])
-    return int(inputs @ np.maximum(units, np.where(few > 0, few, 2 * lanes)))
+    few = [units <= lanes * share for share in (0.25, 0.5, 1)]
+    return int(inputs @ np.maximum(units, np.select(few, [lanes * cost for cost in (0.5, 0.75, 1.25)], 2 * lanes)))
 
 
 def places_for(program, rows: int):

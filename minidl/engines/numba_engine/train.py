@@ -41,7 +41,7 @@ from minidl.engines.numba_engine.atomics import add_atomically
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.dense import dense_backward_b, product, rows_backward_W
 from minidl.engines.numba_engine.forward import add_up, dense_forward, forward, penalty, target
-from minidl.engines.numba_engine.gemm import ONE, ZERO, fetch, transpose
+from minidl.engines.numba_engine.gemm import fetch, transpose
 from minidl.engines.numba_engine.losses import backward as backward_loss
 from minidl.engines.numba_engine.normalization import normalization_backward
 from minidl.engines.numba_engine.optimizers import adam, adamw, momentum, nesterov, sgd
@@ -50,6 +50,7 @@ from minidl.engines.numba_engine.regularization import dropout_backward, l1_back
 from minidl.engines.numba_engine.subnormals import flush_subnormals, restore_subnormals
 from minidl.engines.numba_engine.team import entry_of, packet_of, share, together
 from minidl.engines.numba_engine.threads import DONE, STEP, take, wait_until_done
+from minidl.engines.numba_engine.vectors import ONE, ZERO
 from minidl.engines.numba_engine.views import flat, matrix, vector
 
 

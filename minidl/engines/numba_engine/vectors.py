@@ -1,5 +1,6 @@
 """Vectors of the host's registers: the loads, stores and arithmetic of which the matrix products are put together."""
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -7,6 +8,9 @@ from numba.core import cgutils
 from minidl.engines.numba_engine.processor import host
 
 VECTOR_BYTES, FUSED = host().vector_bytes, host().fused
+# For a literal 0 or 1 in a call Numba compiles the function once more, with the number built in; the cleverer loop that
+# LLVM makes of it takes a third longer.
+ZERO, ONE = np.int64(0), np.int64(1)
 
 
 def call_apart(context, builder, name, signature, arguments, write):

@@ -107,6 +107,8 @@ def allocate(typing_context, size):
 
 @intrinsic
 def release(typing_context, place):
+    """Give back what ``allocate`` gave."""
+
     def emit(context, builder, signature, arguments):
         byte = ir.IntType(8).as_pointer()
         freed = cgutils.get_or_insert_function(builder.module, ir.FunctionType(ir.VoidType(), [byte]), "NRT_Free")
