@@ -62,6 +62,20 @@ def test_one_thread_is_what_the_trainer_is_set_to():
     assert hasattr(get_engine("numba").trainer(*inputs[:1], *inputs[2:4], None, 4), "threads")
 
 
+def test_a_trainer_that_is_set_to_one_thread_asks_no_other(monkeypatch):
+    from minidl.bench.ladders import epoch
+    from minidl.engines.numba_engine import threads, train
+
+    used, together = [], train.together
+    monkeypatch.setattr(threads, "for_training", lambda *work: 2)
+    monkeypatch.setattr(train, "together", lambda *call: used.append(call[2]) or together(*call))
+    inputs = epoch.make(8, (3, 2, 1), 4, np.random.default_rng(0))
+    trainer = get_engine("numba").trainer(*inputs[:1], *inputs[2:4], None, 4)
+    for trainer.threads in (2, 1, 1, 1):
+        trainer.run(np.arange(8)[None], 0, 8)
+    assert used == [2, 1, 1, 1]
+
+
 def test_a_wrong_rung_is_found_and_nothing_is_timed():
     ladder = ladders.get("dense")
     calls = []

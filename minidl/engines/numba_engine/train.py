@@ -62,6 +62,8 @@ class Trainer:
     each W transposed, through which a gradient goes back; ``row_values``, the loss or a metric of each row; ``zeros``,
     where a product has no bias; ``own``, for each thread the gradient of the block of W that it is at; ``parts``, the
     gradients that some rows at a time have left.
+
+    ``threads``: how many it may use, which may be set to fewer.
     """
 
     def __init__(self, program, X, y, sample_weight=None, batch_size=32):
@@ -69,9 +71,8 @@ class Trainer:
         self.X, self.y = X, y
         self.sample_weight = np.empty(0, X.dtype) if sample_weight is None else sample_weight
         self.plan = plan_for(program, self.batch_size, len(X))
-        self.threads = self.plan.threads
         vars(self).update(zip(self.plan.sizes, aligned.split([*self.plan.sizes.values()], X.dtype), strict=True))
-        self.own = self.own.reshape(self.threads, -1)
+        self.own, self.threads = self.own.reshape(self.plan.threads, -1), self.plan.threads
 
     def run(self, orders, start, stop):
         """Train on the rows ``order[start:stop]`` of each order, batch by batch; the sums (contract.py) for each."""
@@ -86,7 +87,8 @@ class Trainer:
             self.plan.turned_places, self.zeros, self.own, self.parts, self.plan.part_places, self.plan.part_size,
             self.plan.part_rows, self.plan.jobs, self.plan.shares, sums, orders, start, stop, self.batch_size, counters,
         )  # fmt: skip
-        count, before, began = self.plan.choice.threads(), program.step, time.perf_counter()
+        count = min(self.threads, self.plan.choice.threads())
+        before, began = program.step, time.perf_counter()
         try:
             together(run_together, arguments, count)
         finally:  # a thread that left by an exception has left its jobs to the others
