@@ -94,26 +94,35 @@ def plan_of(model):
     return plan
 
 
-@pytest.mark.parametrize("hidden", [(), (5,), (8, 3)])
-def test_gradients_of_small_layers_are_taken_in_parts(hidden, monkeypatch):
-    """Of many inputs and few units, from some rows at a time: to 15 digits as in NumPy, whoever takes which rows."""
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("hidden", "activation"), [((), None), ((5,), "tanh"), ((8, 3), "tanh"), ((1, 3), "relu")])
+@pytest.mark.parametrize("normalized", [False, True])
+def test_gradients_of_small_layers_are_taken_in_parts(hidden, activation, normalized, dtype, monkeypatch):
+    """Of many inputs and few units, from some rows at a time, as in NumPy, whoever takes which rows.
+
+    Where the first operation is a layer of one unit, the rows are read where they lie.
+    """
     if "numba" not in RUNNING:
         pytest.skip(f"numba: {why_not('numba')}")
     from minidl.engines.numba_engine import threads
 
     rng = np.random.default_rng(8)
-    X, weight = rng.normal(size=(400, 145)), rng.uniform(0, 2, 400)
-    y, results = rng.integers(2, size=400), []
+    rows, batch_size = 345, 151  # jobs of 40, 40, 40 and 31 rows, the same once more, and of 40 and 3
+    X, weight = rng.normal(size=(rows, 145)), rng.uniform(0, 2, rows)
+    y, results = rng.integers(2, size=rows), []
     for engine, count in (("numpy", 1), ("numba", 1), ("numba", 2), ("numba", 3)):
         always(monkeypatch, threads, count)
         optimizer = minidl.SGD(0.1, momentum=0.9)
-        model = network(engine, *hidden, activation="tanh", dropout=0.2, optimizer=optimizer, dtype="float64")
-        model.fit(X, y, batch_size=151, epochs=3, sample_weight=weight, verbose=0)  # 151, 151 and 98 rows
-        results.append(np.concatenate([w.ravel() for w in model.get_weights()]))
+        model = network(
+            engine, *hidden, activation=activation, normalized=normalized, dropout=0.2, optimizer=optimizer, dtype=dtype
+        )
+        history = model.fit(X, y, batch_size=batch_size, epochs=3, sample_weight=weight, verbose=0).history
+        results.append(np.concatenate([history["loss"], *(w.ravel() for w in model.get_weights())]))
         if engine == "numba":
             assert plan_of(model).part_size > 0
-            assert plan_of(model).part_rows < 151 / 2
-    np.testing.assert_allclose(results[1], results[0], rtol=1e-9, atol=1e-11)
+            assert plan_of(model).part_rows == 40
+    near = {"rtol": 1e-9, "atol": 1e-11} if dtype == "float64" else {"rtol": 1e-4, "atol": 1e-5}
+    np.testing.assert_allclose(results[1], results[0], **near)
     np.testing.assert_array_equal(results[2], results[1])
     np.testing.assert_array_equal(results[3], results[1])
 

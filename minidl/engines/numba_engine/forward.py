@@ -102,11 +102,11 @@ def add_up(loss, chosen, y, given, p, sample_weight, rows, row_values, sums):
     ``rows`` are the places of these rows in ``sample_weight``, which is empty where all weigh the same.
     """
     forward_loss(loss, y, given, row_values)
-    total = 0.0
-    for r in range(rows.size):
-        total += row_values[r] * sample_weight[rows[r]] if sample_weight.size > 0 else row_values[r]
+    if sample_weight.size > 0:
+        for r in range(rows.size):
+            row_values[r] *= sample_weight[rows[r]]
     sums[ROWS] += rows.size
-    sums[LOSS] += total
+    sums[LOSS] += total_of(row_values)
     place = FIRST_METRIC
     for metric in chosen:
         if metric == AUC:
@@ -114,9 +114,17 @@ def add_up(loss, chosen, y, given, p, sample_weight, rows, row_values, sums):
             place += 2 * AUC_BINS
         else:
             forward_metric(metric, y, p, row_values)
-            for r in range(rows.size):
-                sums[place] += row_values[r]
+            sums[place] += total_of(row_values)
             place += 1
+
+
+@njit(cache=True, fastmath={"contract", "reassoc"})
+def total_of(row_values):
+    """Their sum, in double precision: rows may be many."""
+    total = 0.0
+    for r in range(row_values.size):
+        total += row_values[r]
+    return total
 
 
 @njit(cache=True, inline="always")

@@ -38,7 +38,7 @@ from minidl.aligned import LINE
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.gemm_narrow import FEWEST_STEPS, holds, multiply_narrow
 from minidl.engines.numba_engine.processor import host
-from minidl.engines.numba_engine.vectors import FUSED, ONE, VECTOR_BYTES, ZERO, Vectors, call_apart, keep_rolled
+from minidl.engines.numba_engine.vectors import FUSED, ONE, VECTOR_BYTES, ZERO, Vectors, call_apart, keep_rolled, row_at
 from minidl.engines.numba_engine.views import address, allocate, array_at, keep, release, vector, vector_at
 
 ROWS = 12 if host().registers == 32 else 6 if FUSED else 4  # of the highest tile: with B and A it fills the registers
@@ -54,8 +54,9 @@ def make_band(rows: int, *widths: int, ahead: int = 0):
     """The intrinsic that computes a band of C, ``rows`` rows high, in tiles of so many vectors, the widest first.
 
     Its arguments are flat arrays with the place where the band begins and the distance of its rows: C; D; A, with the
-    distance of its rows and of its columns, so that a transposed matrix serves as well; B; how many steps to take; how
-    many columns there are; and the floor. The row of B that is so many ``ahead`` is fetched into the first cache.
+    distance of its rows and of its columns, so that a transposed matrix serves as well; B, for which it may be an array
+    instead (see ``row_at``), and the distance of its columns; how many steps to take; how many columns there are; and
+    the floor. The row of B that is so many ``ahead`` is fetched into the first cache.
     """
 
     @intrinsic
@@ -64,8 +65,10 @@ def make_band(rows: int, *widths: int, ahead: int = 0):
         depth, columns, floor,
     ):  # fmt: skip
         size = types.int64
-        places = (C, size, size, D, size, size, A, size, size, size, B, size, size)
-        signature = types.none(*places, size, size, size, C.dtype)
+        anywhere = isinstance(b_row, types.Array)
+        rows_of_b = b_row if anywhere else size
+        places = (C, size, size, D, size, size, A, size, size, size, B, size, rows_of_b, size)
+        signature = types.none(*places, size, size, C.dtype)
 
         def write(
             context, builder, c, c_begin, c_step, d, d_begin, d_step, a, a_begin, a_step, a_next, b, b_begin, b_step,
@@ -79,7 +82,7 @@ def make_band(rows: int, *widths: int, ahead: int = 0):
                 floor = v.spread(lowest)
 
                 def pieces(begin, step, times, at=u):
-                    start = builder.add(builder.add(begin, at), builder.mul(step, times))
+                    start = builder.add(builder.add(begin, at), row_at(builder, step, times, columns))
                     return [builder.add(start, count(piece * v.lanes)) for piece in range(vectors)]
 
                 starts = [[v.load(d, at, mask) for at in pieces(d_begin, d_step, count(row))] for row in range(rows)]
@@ -135,7 +138,7 @@ def make_band(rows: int, *widths: int, ahead: int = 0):
             along(u, 1, half, 1, masked=True)
 
         def emit(context, builder, signature, arguments):
-            name = f"band_of_{rows}_ahead_{ahead}_by_" + "_".join(map(str, widths))
+            name = f"band_of_{rows}_ahead_{ahead}_by_" + "_".join(map(str, widths)) + "_anywhere" * anywhere
             return call_apart(context, builder, name, signature, arguments, functools.partial(write, context))
 
         return signature, emit

@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.processor import host
-from minidl.engines.numba_engine.vectors import ONE, VECTOR_BYTES, ZERO, Vectors, call_apart
+from minidl.engines.numba_engine.vectors import ONE, VECTOR_BYTES, ZERO, Vectors, call_apart, row_at
 from minidl.engines.numba_engine.views import address, keep, vector_at
 
 # Rows of A at a time: where there are several columns, and where there is one.
@@ -28,8 +28,8 @@ def make_narrow_band(rows: int, together: int):
     """The intrinsic that computes ``rows`` rows of C = max(D + A B, floor), ``together`` steps at a time.
 
     With 0 of these a vector holds the steps of a single column, and C and B have no gaps. Its arguments are flat arrays
-    with the place where they begin and the distance of their rows (D is the same for all rows); how many steps to take;
-    how many columns there are; and the floor.
+    with the place where they begin and the distance of their rows (D is the same for all rows; for A it may be an array
+    instead: see ``row_at``); how many steps to take; how many columns there are; and the floor.
     """
 
     @intrinsic
@@ -37,7 +37,9 @@ def make_narrow_band(rows: int, together: int):
         typing_context, C, c_start, c_row, D, d_start, A, a_start, a_row, B, b_start, b_row, depth, columns, floor
     ):
         size = types.int64
-        signature = types.none(C, size, size, D, size, A, size, size, B, size, size, size, size, C.dtype)
+        anywhere = isinstance(a_row, types.Array)
+        rows_of_a = a_row if anywhere else size
+        signature = types.none(C, size, size, D, size, A, size, rows_of_a, B, size, size, size, size, C.dtype)
 
         def write(
             context, builder, c, c_begin, c_step, d, d_begin, a, a_begin, a_step, b, b_begin, b_step, depth, columns,
@@ -51,6 +53,7 @@ def make_narrow_band(rows: int, together: int):
             count = ir.IntType(64)
             there = None if one_column else column.mask(columns)
             none = ir.Constant(whole.type, [0.0] * whole.lanes)
+            a_rows = [builder.add(a_begin, row_at(builder, a_step, count(row), depth)) for row in range(rows)]
 
             def shuffled(one, other, lanes):
                 index = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes)
@@ -86,10 +89,9 @@ def make_narrow_band(rows: int, together: int):
 
             def advance(sums, k, left=None):
                 """The sums after the steps from k on, of which so many are ``left`` where they are not all there."""
-                b_now, a_now, mask = rows_of_b(k, left), builder.add(a_begin, k), left and piece.mask(left)
-                new = []
+                b_now, mask, new = rows_of_b(k, left), left and piece.mask(left), []
                 for row in range(rows):
-                    loaded = piece.load(a, builder.add(a_now, builder.mul(a_step, count(row))), mask)
+                    loaded = piece.load(a, builder.add(a_rows[row], k), mask)
                     spread = shuffled(loaded, loaded, list(range(steps)) * column.lanes)
                     new.append(whole.multiply_add(spread, b_now, sums[row]))
                 return new
@@ -139,7 +141,7 @@ def make_narrow_band(rows: int, together: int):
                     column.store(shuffled(found, found, lanes), c, at, there)
 
         def emit(context, builder, signature, arguments):
-            name = f"narrow_band_of_{rows}_by_{together}"
+            name = f"narrow_band_of_{rows}_by_{together}" + "_anywhere" * anywhere
             return call_apart(context, builder, name, signature, arguments, functools.partial(write, context))
 
         return signature, emit

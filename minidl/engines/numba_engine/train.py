@@ -37,10 +37,11 @@ from minidl.contract import (
 )
 from minidl.engines.numba_engine import threads
 from minidl.engines.numba_engine.activations import backward as backward_activation
+from minidl.engines.numba_engine.anywhere import backward_W_anywhere, scalar_products_anywhere
 from minidl.engines.numba_engine.atomics import add_atomically
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.dense import dense_backward_b, product, rows_backward_W
-from minidl.engines.numba_engine.forward import add_up, dense_forward, forward, penalty, target
+from minidl.engines.numba_engine.forward import add_up, dense_forward, forward, fuses, penalty, target
 from minidl.engines.numba_engine.gemm import fetch, transpose
 from minidl.engines.numba_engine.losses import backward as backward_loss
 from minidl.engines.numba_engine.normalization import normalization_backward
@@ -180,20 +181,25 @@ def forward_and_back(
     After the last operation the loss's gradient goes back to each layer.
     """
     outputs = table[table.shape[0] - 1, OUTPUTS]
+    in_place = table[0, KIND] == DENSE and table[0, OUTPUTS] == 1 and part_places[0] >= 0
     if p == 0:
-        gather(classes, X, y, rows, table[0, INPUTS], outputs, first, x, goal)
+        for r in range(rows.size):
+            target(classes, y, rows[r], vector(goal, (first + r) * outputs, outputs))
+        if in_place:
+            p = 2 if fuses(table, places, 0) else 1
+            scalar_products_anywhere(
+                flat(X), rows, table[0, INPUTS], work, places[1] + first, parameters, table[0, SECOND], parameters,
+                table[0, FIRST], work.dtype.type(0 if p == 2 else -np.inf),
+            )  # fmt: skip
+        else:
+            gather(X, rows, table[0, INPUTS], first, x)
     forward(table, numbers, parameters, x, work, places, p, q, True, seed, step, first, rows.size)
     if q < table.shape[0]:
         return
     given = matrix(work, places[loss_at] + first * outputs, rows.size, outputs)
     dz = matrix(slopes, slope_places[loss_at] + first * outputs, rows.size, outputs)
     backward_loss(loss, matrix(goal, first * outputs, rows.size, outputs), given, dz)
-    one = dz.dtype.type(1)
-    for r in range(rows.size):
-        weight = sample_weight[rows[r]] if sample_weight.size > 0 else one
-        share = weight / dz.dtype.type(batch_size)
-        for u in range(outputs):
-            dz[r, u] *= share
+    weigh(dz, sample_weight, rows, dz.dtype.type(batch_size))
     for p in range(loss_at - 1, first_trainable, -1):
         kind, i, o = table[p, KIND], table[p, INPUTS], table[p, OUTPUTS]
         dz_start, dx_start = slope_places[p + 1] + first * o, slope_places[p] + first * i
@@ -211,17 +217,35 @@ def forward_and_back(
     for p in range(loss_at):
         if part_places[p] >= 0:
             i, o = table[p, INPUTS], table[p, OUTPUTS]
-            x_p, x_start = (x, first * i) if p == 0 else (work, places[p] + first * i)
             dz_start, size, at = slope_places[p + 1] + first * o, i * o, part + part_places[p]
-            rows_backward_W(
-                rows.size, i, o, x_p, x_start, i, slopes, dz_start, zeros, vector(parts, at, size)
-            )  # fmt: skip
+            if p == 0 and in_place:
+                backward_W_anywhere(flat(X), rows, i, slopes, dz_start, zeros, vector(parts, at, size))
+            else:
+                x_p, x_start = (x, first * i) if p == 0 else (work, places[p] + first * i)
+                rows_backward_W(
+                    rows.size, i, o, x_p, x_start, i, slopes, dz_start, zeros, vector(parts, at, size)
+                )  # fmt: skip
             dense_backward_b(matrix(slopes, dz_start, rows.size, o), vector(parts, at + size, o))
 
 
 @njit(cache=True, inline="always")
-def gather(classes, X, y, rows, inputs, outputs, first, x, goal):
-    """Copy the chosen rows next to each other, and their targets; class indices as rows of one 1 among zeros."""
+def weigh(dz, sample_weight, rows, batch_size):
+    """Each row's share of the mean over the batch, by its weight."""
+    dz_, outputs = flat(dz), dz.shape[1]
+    if sample_weight.size == 0:
+        share = dz.dtype.type(1) / batch_size
+        for e in range(dz_.size):
+            dz_[e] *= share
+        return
+    for r in range(rows.size):
+        share = sample_weight[rows[r]] / batch_size
+        for u in range(outputs):
+            dz[r, u] *= share
+
+
+@njit(cache=True, inline="always")
+def gather(X, rows, inputs, first, x):
+    """Copy the chosen rows next to each other."""
     X_, line = flat(X), LINE // X.itemsize
     for r in range(rows.size):
         if r + 2 < rows.size:  # rows lie anywhere in memory: no processor foresees which comes next
@@ -230,7 +254,6 @@ def gather(classes, X, y, rows, inputs, outputs, first, x, goal):
         source, copy = vector(X_, rows[r] * inputs, inputs), vector(x, (first + r) * inputs, inputs)
         for k in range(inputs):
             copy[k] = source[k]
-        target(classes, y, rows[r], vector(goal, (first + r) * outputs, outputs))
 
 
 @njit(cache=True, inline="always")

@@ -46,6 +46,14 @@ def keep_rolled(builder, branch):
     branch.set_metadata("llvm.loop", keep)
 
 
+def row_at(builder, rows, number, length):
+    """How far the row with this number is from the first: ``rows`` are so far apart; or it is an array that tells which
+    row of a matrix without gaps, of such a ``length``, is to be taken."""
+    if rows.type.is_pointer:
+        rows, number = builder.load(builder.gep(rows, [number])), length
+    return builder.mul(rows, number)
+
+
 class Vectors:
     """Emits loads, stores and multiply-adds of one vector type, at places of flat arrays."""
 

@@ -1,0 +1,48 @@
+"""A first layer of one unit, trained on rows that lie anywhere in memory: they are read there, and not copied first.
+
+Such a layer does two operations with each number of a row, so that copying it takes longer than both products.
+"""
+
+import numpy as np
+
+from minidl.aligned import LINE
+from minidl.engines.numba_engine.cache import njit
+from minidl.engines.numba_engine.gemm import fetch, make_band
+from minidl.engines.numba_engine.gemm_narrow import make_narrow_band
+from minidl.engines.numba_engine.vectors import ONE, ZERO
+from minidl.engines.numba_engine.views import vector
+
+ROWS = 8  # at a time
+
+eight_of_column, one_of_column = (make_narrow_band(rows, 0) for rows in (ROWS, 1))
+sum_of_rows = make_band(1, 16, 8, 4, 2)
+
+
+@njit(cache=True, inline="always")
+def scalar_products_anywhere(X, rows, i, out, start, biases, b, weights, W, floor):
+    """max(x W + b, floor) for the chosen rows of X (n, i); X, ``out``, ``biases`` and ``weights`` are flat."""
+    line, r = LINE // X.itemsize, 0
+    while r < rows.size:
+        height = ROWS if rows.size >= ROWS else 1
+        r = min(r, rows.size - height)  # the last ones are as many, and some of them computed once more
+        for soon in range(r + ROWS, min(r + 2 * ROWS, rows.size)):  # no processor foresees which come next
+            for k in range(0, i, line):
+                fetch(X, rows[soon] * i + k)
+        if height == ROWS:
+            eight_of_column(
+                out, start + r, ONE, biases, b, X, ZERO, vector(rows, r, height), weights, W, ONE, i, ONE, floor
+            )  # fmt: skip
+        else:
+            one_of_column(
+                out, start + r, ONE, biases, b, X, ZERO, vector(rows, r, height), weights, W, ONE, i, ONE, floor
+            )  # fmt: skip
+        r += height
+
+
+@njit(cache=True, inline="always")
+def backward_W_anywhere(X, rows, i, dz, dz_start, zeros, out):
+    """The gradient by the layer's W (i,) from the chosen rows of X and the gradients dz of what they give."""
+    low = out.dtype.type(-np.inf)
+    sum_of_rows(
+        out, ZERO, ZERO, zeros, ZERO, ZERO, dz, dz_start, ZERO, ONE, X, ZERO, rows, ONE, rows.size, i, low
+    )  # fmt: skip
