@@ -185,7 +185,7 @@ def test_what_is_called_is_found_through_imports_overloads_and_tuples():
     assert found[0] == "sigmoid"
     assert {"sigmoid_of", "exp", "exp_float32", "choose", "LOG2_E", "ROUNDER"} <= set(found)
     assert "tanh_float32" not in found
-    assert {"multiply", "dense_with_floor", "make_band", "VECTOR_BYTES"} <= set(names_of("numba", "dense"))
+    assert {"multiply", "dense_with_floor", "make_bands", "VECTOR_BYTES"} <= set(names_of("numba", "dense"))
     assert names_of("numpy", "adamw") == ["adamw", "adam"]
     assert names_of("numpy", "binary_crossentropy") == ["binary_crossentropy", "PROBABILITY_FLOOR"]
     assert names_of("numpy", "momentum") == ["momentum"]  # its argument has its name

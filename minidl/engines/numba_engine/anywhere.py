@@ -7,7 +7,7 @@ import numpy as np
 
 from minidl.aligned import LINE
 from minidl.engines.numba_engine.cache import njit
-from minidl.engines.numba_engine.gemm import fetch, make_band
+from minidl.engines.numba_engine.gemm import fetch, make_bands
 from minidl.engines.numba_engine.gemm_narrow import make_narrow_band
 from minidl.engines.numba_engine.vectors import ONE, ZERO
 from minidl.engines.numba_engine.views import vector
@@ -15,7 +15,7 @@ from minidl.engines.numba_engine.views import vector
 ROWS = 8  # at a time
 
 eight_of_column, one_of_column = (make_narrow_band(rows, 0) for rows in (ROWS, 1))
-sum_of_rows = make_band(1, 16, 8, 4, 2)
+sum_of_rows = make_bands({1: ((16, 8, 4, 2), 0, 1)})
 
 
 @njit(cache=True, inline="always")
@@ -44,5 +44,5 @@ def backward_W_anywhere(X, rows, i, dz, dz_start, zeros, out):
     """The gradient by the layer's W (i,) from the chosen rows of X and the gradients dz of what they give."""
     low = out.dtype.type(-np.inf)
     sum_of_rows(
-        out, ZERO, ZERO, zeros, ZERO, ZERO, dz, dz_start, ZERO, ONE, X, ZERO, rows, ONE, rows.size, i, low
+        ONE, out, ZERO, ZERO, zeros, ZERO, ZERO, dz, dz_start, ZERO, ONE, X, ZERO, rows, ONE, rows.size, i, low
     )  # fmt: skip

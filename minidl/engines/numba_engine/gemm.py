@@ -41,116 +41,150 @@ from minidl.engines.numba_engine.processor import host
 from minidl.engines.numba_engine.vectors import FUSED, ONE, VECTOR_BYTES, ZERO, Vectors, call_apart, keep_rolled, row_at
 from minidl.engines.numba_engine.views import address, allocate, array_at, keep, release, vector, vector_at
 
-ROWS = 12 if host().registers == 32 else 6 if FUSED else 4  # of the highest tile: with B and A it fills the registers
+ROWS = 12 if host().registers == 32 else 6 if FUSED else 4  # of a tile, where there are many
 DEPTH = 256  # steps at a time
 GROUP = 32  # vectors of columns at a time
 ROOM = DEPTH + 16  # from one row of a packed piece to the next: no power of two
 PACKS = 8  # vectors of columns from which on packing A pays
 MANY, LONG = 128, 512  # rows of A, and columns of B, from which on packing B pays
 AHEAD = 8  # rows of B that are fetched ahead where few rows of A wait for them
+# How high a band may be: how many vectors wide its tiles are, the widest first; which row of B is fetched into the
+# first cache, the one that is so many ahead, or none for 0; and how long it takes, as measured. A tile fills the
+# registers, together with a row of B and a number of A.
+if host().registers == 32:
+    BANDS = {14: ((2,), 0, 14), 13: ((2,), 0, 13), 12: ((2,), 0, 12), 8: ((2,), 0, 8.3)}
+    BANDS |= {4: ((4, 2), AHEAD, 5.6), 3: ((6, 4, 2), AHEAD, 5.3), 2: ((8, 4, 2), AHEAD, 5)}
+    BANDS |= {1: ((16, 8, 4, 2), AHEAD, 4.6)}
+else:
+    BANDS = {ROWS: ((2,), 0, ROWS), 3: ((2,), AHEAD, 3.5), 2: ((4, 2), AHEAD, 3), 1: ((8, 4, 2), AHEAD, 2.5)}
+    BANDS = {4: ((2,), AHEAD, 4)} | BANDS
 
 
-def make_band(rows: int, *widths: int, ahead: int = 0):
-    """The intrinsic that computes a band of C, ``rows`` rows high, in tiles of so many vectors, the widest first.
+def make_bands(kinds: dict[int, tuple]):
+    """The intrinsic that computes a band of C, as many rows high as one of the ``kinds``, which are as in ``BANDS``.
 
-    Its arguments are flat arrays with the place where the band begins and the distance of its rows: C; D; A, with the
-    distance of its rows and of its columns, so that a transposed matrix serves as well; B, for which it may be an array
-    instead (see ``row_at``), and the distance of its columns; how many steps to take; how many columns there are; and
-    the floor. The row of B that is so many ``ahead`` is fetched into the first cache.
+    Its arguments are how high; then flat arrays with the place where the band begins and the distance of its rows: C;
+    D; A, with the distance of its rows and of its columns, so that a transposed matrix serves as well; B, for which it
+    may be an array instead (see ``row_at``), and the distance of its columns; how many steps to take; how many columns
+    there are; and the floor.
     """
 
     @intrinsic
     def band(
-        typing_context, C, c_start, c_row, D, d_start, d_row, A, a_start, a_row, a_column, B, b_start, b_row, b_column,
-        depth, columns, floor,
+        typing_context, rows, C, c_start, c_row, D, d_start, d_row, A, a_start, a_row, a_column, B, b_start, b_row,
+        b_column, depth, columns, floor,
     ):  # fmt: skip
         size = types.int64
         anywhere = isinstance(b_row, types.Array)
         rows_of_b = b_row if anywhere else size
         places = (C, size, size, D, size, size, A, size, size, size, B, size, rows_of_b, size)
-        signature = types.none(*places, size, size, C.dtype)
-
-        def write(
-            context, builder, c, c_begin, c_step, d, d_begin, d_step, a, a_begin, a_step, a_next, b, b_begin, b_step,
-            b_next, steps, columns, lowest,
-        ):  # fmt: skip
-            vector, half = (Vectors(context, builder, C.dtype, size) for size in (VECTOR_BYTES, VECTOR_BYTES // 2))
-            count = ir.IntType(64)
-
-            def tile(v, u, vectors, mask=None):
-                """The sums of ``vectors`` vectors of columns, which begin at the column u."""
-                floor = v.spread(lowest)
-
-                def pieces(begin, step, times, at=u):
-                    start = builder.add(builder.add(begin, at), row_at(builder, step, times, columns))
-                    return [builder.add(start, count(piece * v.lanes)) for piece in range(vectors)]
-
-                starts = [[v.load(d, at, mask) for at in pieces(d_begin, d_step, count(row))] for row in range(rows)]
-                before, loop, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
-                builder.branch(loop)
-                builder.position_at_end(loop)
-                k = builder.phi(count)
-                sums = [[builder.phi(v.type) for _ in range(vectors)] for _ in range(rows)]
-                b_now = [v.load(b, at, mask) for at in pieces(b_begin, b_step, k, builder.mul(u, b_next))]
-                if ahead:
-                    for at in pieces(b_begin, b_step, builder.add(k, count(ahead)), builder.mul(u, b_next)):
-                        v.fetch(b, at)
-                a_now = builder.add(a_begin, builder.mul(k, a_next))
-                new = []
-                for row in range(rows):
-                    at = builder.add(a_now, builder.mul(a_step, count(row)))
-                    spread = v.spread(builder.load(builder.gep(a, [at])))
-                    new.append([v.multiply_add(spread, b_now[p], sums[row][p]) for p in range(vectors)])
-                next_k = builder.add(k, count(1))
-                for phi, first, then in [(k, count(0), next_k)] + [
-                    (sums[row][p], starts[row][p], new[row][p]) for row in range(rows) for p in range(vectors)
-                ]:
-                    phi.add_incoming(first, before)
-                    phi.add_incoming(then, loop)
-                again = builder.cbranch(builder.icmp_signed("<", next_k, steps), loop, after)
-                if not ahead:  # unrolled, what a high tile keeps would not fit into the registers
-                    keep_rolled(builder, again)
-                builder.position_at_end(after)
-                for row in range(rows):
-                    for value, at in zip(new[row], pieces(c_begin, c_step, count(row)), strict=True):
-                        v.store(v.at_least(value, floor), c, at, mask)
-
-            def along(u, stop, v, vectors, masked=False):
-                """Tile after tile from the column u on, while at least ``stop`` columns are left; the next column."""
-                before, look, work, after = (builder.block, *(builder.append_basic_block() for _ in range(3)))
-                builder.branch(look)
-                builder.position_at_end(look)
-                at = builder.phi(count)
-                at.add_incoming(u, before)
-                left = builder.sub(columns, at)
-                builder.cbranch(builder.icmp_signed(">=", left, count(stop)), work, after)
-                builder.position_at_end(work)
-                tile(v, at, vectors, v.mask(left) if masked else None)
-                at.add_incoming(builder.add(at, count(vectors * v.lanes)), builder.block)
-                builder.branch(look)
-                builder.position_at_end(after)
-                return at
-
-            u = count(0)
-            for width in widths:
-                u = along(u, width * vector.lanes, vector, width)
-            u = along(u, half.lanes + 1, vector, 1, masked=True)
-            along(u, 1, half, 1, masked=True)
+        signature = types.none(size, *places, size, size, C.dtype)
 
         def emit(context, builder, signature, arguments):
-            name = f"band_of_{rows}_ahead_{ahead}_by_" + "_".join(map(str, widths)) + "_anywhere" * anywhere
-            return call_apart(context, builder, name, signature, arguments, functools.partial(write, context))
+            done = builder.append_basic_block()
+            switch = builder.switch(arguments[0], done)
+            for height, (widths, ahead, _) in kinds.items():
+                switch.add_case(ir.IntType(64)(height), builder.append_basic_block())
+                builder.position_at_end(switch.cases[-1][1])
+                name = f"band_of_{height}_ahead_{ahead}_by_" + "_".join(map(str, widths)) + "_anywhere" * anywhere
+                write = functools.partial(write_band, context, C.dtype, height, widths, ahead)
+                call_apart(context, builder, name, types.none(*signature.args[1:]), arguments[1:], write)
+                builder.branch(done)
+            builder.position_at_end(done)
+            return context.get_dummy_value()
 
         return signature, emit
 
     return band
 
 
-band_of_most, band_of_eight = make_band(ROWS, 2), make_band(8, 2)
-band_of_four = make_band(4, *([4, 2] if host().registers == 32 else [2]), ahead=AHEAD)
-band_of_three = make_band(3, *([6, 4, 2] if host().registers == 32 else [2]), ahead=AHEAD)
-band_of_two = make_band(2, *([8, 4, 2] if host().registers == 32 else [4, 2]), ahead=AHEAD)
-band_of_one = make_band(1, *([16, 8, 4, 2] if host().registers == 32 else [8, 4, 2]), ahead=AHEAD)
+def write_band(
+    context, dtype, rows, widths, ahead, builder, c, c_begin, c_step, d, d_begin, d_step, a, a_begin, a_step, a_next,
+    b, b_begin, b_step, b_next, steps, columns, lowest,
+):  # fmt: skip
+    """The body of such a function: ``rows`` rows, tile after tile."""
+    vector, half = (Vectors(context, builder, dtype, size) for size in (VECTOR_BYTES, VECTOR_BYTES // 2))
+    count = ir.IntType(64)
+
+    def tile(v, u, vectors, left=None):
+        """The sums of ``vectors`` vectors of columns, which begin at the column u; only so many where some are left."""
+        masks = [left and v.mask(builder.sub(left, count(piece * v.lanes))) for piece in range(vectors)]
+        floor = v.spread(lowest)
+
+        def pieces(begin, step, times, at=u):
+            start = builder.add(builder.add(begin, at), row_at(builder, step, times, columns))
+            return [builder.add(start, count(piece * v.lanes)) for piece in range(vectors)]
+
+        def loaded(data, places):
+            return [v.load(data, at, mask) for at, mask in zip(places, masks, strict=True)]
+
+        starts = [loaded(d, pieces(d_begin, d_step, count(row))) for row in range(rows)]
+        before, loop, after = builder.block, builder.append_basic_block(), builder.append_basic_block()
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        k = builder.phi(count)
+        sums = [[builder.phi(v.type) for _ in range(vectors)] for _ in range(rows)]
+        b_now = loaded(b, pieces(b_begin, b_step, k, builder.mul(u, b_next)))
+        if ahead:
+            for at in pieces(b_begin, b_step, builder.add(k, count(ahead)), builder.mul(u, b_next)):
+                v.fetch(b, at)
+        a_now = builder.add(a_begin, builder.mul(k, a_next))
+        new = []
+        for row in range(rows):
+            at = builder.add(a_now, builder.mul(a_step, count(row)))
+            spread = v.spread(builder.load(builder.gep(a, [at])))
+            new.append([v.multiply_add(spread, b_now[p], sums[row][p]) for p in range(vectors)])
+        next_k = builder.add(k, count(1))
+        for phi, first, then in [(k, count(0), next_k)] + [
+            (sums[row][p], starts[row][p], new[row][p]) for row in range(rows) for p in range(vectors)
+        ]:
+            phi.add_incoming(first, before)
+            phi.add_incoming(then, loop)
+        again = builder.cbranch(builder.icmp_signed("<", next_k, steps), loop, after)
+        if not ahead:  # unrolled, what a high tile keeps would not fit into the registers
+            keep_rolled(builder, again)
+        builder.position_at_end(after)
+        for row in range(rows):
+            for value, at, mask in zip(new[row], pieces(c_begin, c_step, count(row)), masks, strict=True):
+                v.store(v.at_least(value, floor), c, at, mask)
+
+    def along(u, stop, v, vectors, masked=False):
+        """Tile after tile from the column u on, while at least ``stop`` columns are left; the next column."""
+        before, look, work, after = (builder.block, *(builder.append_basic_block() for _ in range(3)))
+        builder.branch(look)
+        builder.position_at_end(look)
+        at = builder.phi(count)
+        at.add_incoming(u, before)
+        left = builder.sub(columns, at)
+        builder.cbranch(builder.icmp_signed(">=", left, count(stop)), work, after)
+        builder.position_at_end(work)
+        tile(v, at, vectors, left if masked else None)
+        at.add_incoming(builder.add(at, count(vectors * v.lanes)), builder.block)
+        builder.branch(look)
+        builder.position_at_end(after)
+        return at
+
+    u = count(0)
+    for width in widths:
+        u = along(u, width * vector.lanes, vector, width)
+    u = along(u, vector.lanes + 1, vector, 2, masked=True)
+    u = along(u, half.lanes + 1, vector, 1, masked=True)
+    along(u, 1, half, 1, masked=True)
+
+
+def first_bands(kinds: dict[int, tuple], most: int) -> np.ndarray:
+    """For each number of rows up to ``most`` how high the first band is, so that all take the least time together."""
+    times, heights = [0.0], [0]
+    for rows in range(1, most + 1):
+        ways = [(times[rows - height] + time, height) for height, (*_, time) in kinds.items() if height <= rows]
+        time, height = min(ways)
+        times.append(time)
+        heights.append(height)
+    return np.array(heights)
+
+
+FIRST = first_bands(BANDS, 5 * ROWS)
+band = make_bands(BANDS)
 
 
 @intrinsic
@@ -172,10 +206,10 @@ def room_for_a_tile(typing_context, like):
 
     def emit(context, builder, signature, arguments):
         scalar = context.get_value_type(like.dtype)
-        room = ir.ArrayType(scalar, ROWS * ROOM)
+        room = ir.ArrayType(scalar, max(BANDS) * ROOM)
         with builder.goto_entry_block():
             data = builder.alloca(room)
-        pointer, size = builder.bitcast(data, scalar.as_pointer()), context.get_constant(types.intp, ROWS * ROOM)
+        pointer, size = builder.bitcast(data, scalar.as_pointer()), context.get_constant(types.intp, max(BANDS) * ROOM)
         return array_at(context, builder, kind, pointer, [size])
 
     return kind(like), emit
@@ -230,15 +264,12 @@ def multiply_at(m, o, d, c, c_row, d_at, a, a_row, a_column, b, b_row, floor):
         u = 0
         while u < o:
             width, r = min(group, o - u), 0
-            w, w_at, w_row, w_column = B, b_k + u, b_row, ONE
-            if packs_B and width >= 2 * lanes:
+            packed_B = packs_B and width >= 2 * lanes
+            if packed_B:
                 width -= width % (2 * lanes)  # what is left over is read where it lies
-                pack_columns(steps, width, B, w_at, b_row, panels)
-                w, w_at, w_row, w_column = panels, 0, 2 * lanes, steps
+                pack_columns(steps, width, B, b_k + u, b_row, panels)
             while r < m:
-                left = m - r
-                # Eight as one band, and sixteen as two: lower ones take as long for half the rows.
-                rows = 8 if ROWS > 8 and left in (8, 9, 10, 11, 16) else ROWS if left >= ROWS else min(left, 4)
+                rows = FIRST[m - r] if m - r < FIRST.size else ROWS
                 a, a_at, row, column = A, a_k + r * a_row, a_row, a_column
                 if a_column == 1 and width >= PACKS * lanes and rows >= 4:
                     for q in range(rows):
@@ -246,37 +277,14 @@ def multiply_at(m, o, d, c, c_row, d_at, a, a_row, a_column, b, b_row, floor):
                         for s in range(steps):
                             target[s] = source[s]
                     a, a_at, row = packed, 0, ROOM
-                c_at, d_at = r * c_row + u, r * given_row + u
-                if rows == ROWS:
-                    band_of_most(
-                        C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, w, w_at, w_row, w_column, steps,
-                        width, low,
-                    )
-                elif rows == 8:
-                    band_of_eight(
-                        C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, w, w_at, w_row, w_column, steps,
-                        width, low,
-                    )
-                elif rows == 4:  # these tiles, and lower ones, are wider than what is packed together
-                    band_of_four(
-                        C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, B, b_k + u, b_row, ONE, steps,
-                        width, low,
-                    )
-                elif rows == 3:
-                    band_of_three(
-                        C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, B, b_k + u, b_row, ONE, steps,
-                        width, low,
-                    )
-                elif rows == 2:
-                    band_of_two(
-                        C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, B, b_k + u, b_row, ONE, steps,
-                        width, low,
-                    )
-                else:
-                    band_of_one(
-                        C, c_at, c_row, given, d_at, given_row, a, a_at, row, column, B, b_k + u, b_row, ONE, steps,
-                        width, low,
-                    )
+                if packed_B and rows > 4:
+                    w, w_at, w_row, w_column = panels, 0, 2 * lanes, steps
+                else:  # tiles of few rows are wider than what is packed together
+                    w, w_at, w_row, w_column = B, b_k + u, b_row, ONE
+                band(
+                    rows, C, r * c_row + u, c_row, given, r * given_row + u, given_row, a, a_at, row, column, w, w_at,
+                    w_row, w_column, steps, width, low,
+                )  # fmt: skip
                 r += rows
             u += width
         given, given_row = C, c_row

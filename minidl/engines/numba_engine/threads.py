@@ -17,7 +17,7 @@ import numpy as np
 
 from minidl.engines.numba_engine.atomics import add_atomically, load_atomically, pause, swap_atomically, wait_a_moment
 from minidl.engines.numba_engine.cache import njit
-from minidl.engines.numba_engine.gemm import DEPTH, ROWS, VECTOR_BYTES, band_of_most
+from minidl.engines.numba_engine.gemm import DEPTH, ROWS, VECTOR_BYTES, band
 from minidl.engines.numba_engine.team import LINE, entry_of, packet_of, share, together
 
 PAYS = 3e5  # multiply-adds in a training step below which one thread alone is sooner done
@@ -129,7 +129,7 @@ def pace() -> float:
 @njit(cache=True)
 def multiply_tile(C, A, B, columns, times):
     for _ in range(times):
-        band_of_most(C, 0, columns, C, 0, columns, A, 0, DEPTH, 1, B, 0, columns, 1, DEPTH, columns, C[0])
+        band(ROWS, C, 0, columns, C, 0, columns, A, 0, DEPTH, 1, B, 0, columns, 1, DEPTH, columns, C[0])
 
 
 def near() -> bool:
