@@ -271,12 +271,54 @@ def test_infinity_stays_in_its_row_and_meets_no_zero(hosted, units, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_wide_products_of_many_rows(dtype):
-    """Where the Numba engine copies columns next to each other first, two vectors at a time, whatever is left over."""
+@pytest.mark.parametrize("units", [9, 17, 31, 35])
+def test_bands_of_any_height(units, dtype):
+    """From 1 to 64 rows, which the Numba engine takes in bands of several heights, on both sides of a block's end."""
     if "numba" not in RUNNING:
         pytest.skip(f"numba: {why_not('numba')}")
-    rng, engine, unit = np.random.default_rng(3), get_engine("numba"), 16 * np.finfo(dtype).eps / 2
-    for o in [*range(511, 546), 1023, 1040]:
-        x, W, b = (rng.normal(size=shape).astype(dtype) for shape in ((129, 270), (270, o), o))
-        exact = x.astype(float) @ W.astype(float) + b
-        assert np.max(np.abs(engine.dense(x, W, b) - exact) / (abs(x) @ abs(W) + abs(b))) <= unit
+    rng, engine = np.random.default_rng(4), get_engine("numba")
+    x, W, b = (rng.normal(size=shape).astype(dtype) for shape in ((64, 259), (259, units), units))
+    exact, size = x.astype(float) @ W.astype(float) + b, abs(x) @ abs(W) + abs(b)
+    for rows in range(1, 65):
+        assert np.max(np.abs(engine.dense(x[:rows], W, b) - exact[:rows]) / size[:rows]) <= 8 * np.finfo(dtype).eps
+
+
+def test_bands_are_as_high_as_takes_the_least_time():
+    if "numba" not in RUNNING:
+        pytest.skip(f"numba: {why_not('numba')}")
+    from minidl.engines.numba_engine.gemm import BANDS, FIRST, first_bands
+
+    kinds = {height: ((), 0, time) for height, time in {4: 4, 3: 3.9, 1: 2}.items()}
+    assert list(first_bands(kinds, 8)) == [0, 1, 1, 3, 4, 1, 3, 3, 4]  # 6 as 3 and 3: 7.8; as 4, 1 and 1: 8
+    for rows in range(1, FIRST.size):
+        left = rows
+        while left > 0:
+            assert FIRST[left] in BANDS
+            left -= FIRST[left]
+        assert left == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_wide_products_of_many_rows(dtype):
+    """Where rows are a page apart the Numba engine copies columns next to each other first, two vectors at a time,
+    whatever is left over: here of some of the columns, as one of several threads takes them."""
+    if "numba" not in RUNNING:
+        pytest.skip(f"numba: {why_not('numba')}")
+    from numba import njit
+
+    from minidl.engines.numba_engine.gemm import PAGE, multiply
+    from minidl.engines.numba_engine.vectors import ONE, ZERO
+
+    @njit
+    def product(m, o, d, C, D, A, B, row):
+        multiply(m, o, d, C, ZERO, row, D, ZERO, A, ZERO, d, ONE, B, ZERO, row, C.dtype.type(-np.inf))
+
+    rng, (m, d), row = np.random.default_rng(3), (129, 270), PAGE // np.dtype(dtype).itemsize
+    A, B, D = (rng.normal(size=shape).astype(dtype) for shape in ((m, d), (d, row), row))
+    exact, size = A.astype(float) @ B.astype(float) + D, abs(A) @ abs(B) + abs(D)
+    for o in [*range(1, 34), *range(row - 33, row + 1)]:
+        C = np.zeros((m, row), dtype)
+        product(m, o, d, C.reshape(-1), D, A.reshape(-1), B.reshape(-1), row)
+        assert np.max(np.abs(C - exact)[:, :o] / size[:, :o]) <= 8 * np.finfo(dtype).eps
+        assert not C[:, o:].any()
+
