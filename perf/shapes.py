@@ -43,7 +43,7 @@ def odd(rng: np.random.Generator, low: int, high: int) -> int:
 
 def main(names: list[str] | None, seconds: float, shapes: int, seed: int) -> None:
     warn_if_busy()
-    rng, lost, count = np.random.default_rng(seed), [], 0
+    rng, lost, count, missing = np.random.default_rng(seed), [], 0, set()
     for _ in range(shapes):
         case = draw(rng)
         once = replace(case, rows=case.batch_size)
@@ -64,6 +64,9 @@ def main(names: list[str] | None, seconds: float, shapes: int, seed: int) -> Non
                 print(f"{title}: {error}")
                 lost.append(title)
                 continue
+            for name in found["left_out"].keys() - missing:  # each is said once
+                print(f"{rivals.LABELS[name]}: left out, {found['left_out'][name]}")
+            missing |= found["left_out"].keys()
             line, slower = judged(found["entries"])
             print(f"{title}: {line}", flush=True)
             lost += [title] * slower

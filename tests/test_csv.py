@@ -117,6 +117,9 @@ def test_missing_values(write):
         data.read_csv(write("a,t\n1,\n2,x\n"), "t", missing="mean")
     with pytest.raises(ValueError, match=r"column 'a' of .* has no value in any row"):
         data.read_csv(write("a,b\n,1\n,2\n"), missing="mean")
+    for task in (None, "binary", "multiclass"):
+        with pytest.raises(ValueError, match=r"the target 't' of .* has no value in any row"):
+            data.read_csv(write("a,t\n1,\n2,\n"), "t", task=task)
 
 
 @pytest.mark.parametrize(("delimiter", "word"), [(";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")])

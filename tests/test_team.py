@@ -160,7 +160,7 @@ def test_helpers_keep_away_from_the_callers_processor():
     code = (
         "import os, numpy as np, minidl\n"
         "from minidl.engines.numba_engine import infer, team, threads\n"
-        "threads.for_call = lambda *work: 3\n"
+        "threads.for_call, threads.available = (lambda *work: 3), (lambda: 3)\n"
         "model = minidl.Sequential([minidl.Dense(1, input_shape=(6,))], seed=0)\n"
         "model.compile('adam', 'mse', engine='numba')\n"
         "X, processors = np.ones((2048, 6)), os.sched_getaffinity(0)\n"

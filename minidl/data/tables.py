@@ -333,6 +333,8 @@ def target_of_numbers(target: str, numbers: set[float], task: str | None, place:
 def target_of_classes(target: str, classes: list, task: str | None, place: str) -> Target:
     if len(classes) > MOST_CLASSES:
         raise ValueError(f"{place} has more than {MOST_CLASSES} different values, too many for classes")
+    if not classes:
+        raise ValueError(f"{place} has no value in any row")
     if task == "binary" and len(classes) > 2:
         raise ValueError(f"{place} has {len(classes)} different values, but two classes are asked for")
     return Target(target, task or ("binary" if len(classes) <= 2 else "multiclass"), tuple(classes))

@@ -232,8 +232,8 @@ def multiply(m, o, d, C, c_start, c_row, D, d_start, A, a_start, a_row, a_column
     """C = max(D + A B, floor) for C (m, o), A (m, d) and B (d, o), and D (o,), which is added to each row.
 
     All are flat: the entry (r, u) of C is C[c_start + r c_row + u], (k, u) of B is B[b_start + k b_row + u], and
-    (r, k) of A is A[a_start + r a_row + k a_column]. In which order an entry is added up depends on d and c_row alone:
-    parting a product by rows or columns changes no bit.
+    (r, k) of A is A[a_start + r a_row + k a_column]. In which order an entry is added up depends on d, c_row and
+    whether a_column is 1, on nothing else: parting a product by rows or columns changes no bit.
     """
     multiply_at(
         m, o, d, address(C, c_start), c_row, address(D, d_start), address(A, a_start), a_row, a_column,
@@ -256,6 +256,7 @@ def multiply_at(m, o, d, c, c_row, d_at, a, a_row, a_column, b, b_row, floor):
     packed = room_for_a_tile(C)
     packs_B = m >= MANY and b_row * C.itemsize % PAGE == 0
     room = allocate(DEPTH * GROUP * VECTOR_BYTES + LINE) if packs_B else 0
+    packs_B = room != 0  # where there is no memory, B is read as it lies
     panels = vector_at(kind, (room + LINE - 1) // LINE * LINE, 0)
     given, given_row = D, ZERO  # what the tiles begin with
     k = 0

@@ -61,7 +61,10 @@ class Helper(threading.Thread):
     def __init__(self, thread: int):
         super().__init__(name=f"minidl-{thread}", daemon=True)
         self.thread, self.bell, self.asleep = thread, _bell, threading.Lock()
-        self.processors = os.sched_getaffinity(0) if FUTEX else set()
+        self.processors: set[int] = set()  # those it may run on, if they are known
+        if FUTEX:
+            with contextlib.suppress(OSError):
+                self.processors = os.sched_getaffinity(0)
         self.asleep.acquire()
         _bell[ASLEEP + thread * LINE] = 0  # it is about to be awake, so it needs no waking
 
