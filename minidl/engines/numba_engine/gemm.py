@@ -12,11 +12,11 @@ neither takes a pass over memory of its own.
 Why blocks. DEPTH rows of B, GROUP vectors wide, stay in the second cache while all rows of A go past them. A tile's
 piece of A stays in the first, where each two vectors of the group need it again.
 
-Packing. Where the length of a row is a large power of two, or a multiple of one, the lines that a tile needs fall on the
-same few places of a cache and drive each other out. So the piece of A is copied next to each other first, and where
+Packing. Where the length of a row is a large power of two, or a multiple of one, the lines that a tile needs fall on
+the same few places of a cache and drive each other out. So the piece of A is copied next to each other first, and where
 rows of B are whole pages apart and many rows of A will read them, those of the group: with 1,024 columns that is worth
-a quarter of the time in vectors of 32 bytes, and little in those of 64. Elsewhere it is not worth the copying: the tiles
-run at 97% of the processor's peak as things are. What is always copied is the transposed W of dX = dZ W': see
+a quarter of the time in vectors of 32 bytes, and little in those of 64. Elsewhere it is not worth the copying: the
+tiles run at 97% of the processor's peak as things are. What is always copied is the transposed W of dX = dZ W': see
 ``transpose``.
 
 Ragged edges. Rows that are left over go into lower tiles. Columns that are left over, fewer than a vector has numbers,
