@@ -19,8 +19,9 @@ a quarter of the time in vectors of 32 bytes, and little in those of 64. Elsewhe
 tiles run at 97% of the processor's peak as things are. What is always copied is the transposed W of dX = dZ W': see
 ``transpose``.
 
-Ragged edges. Rows that are left over go into lower tiles. Columns that are left over, fewer than a vector has numbers,
-are loaded and stored through a mask, and half a vector where that holds them.
+Ragged edges. Rows are taken in bands of several heights, such that all take the least time together: low ones wait for
+B. Columns that are left over, fewer than two vectors have numbers, are loaded and stored through a mask, in as many
+vectors, or half a vector, as hold them.
 
 Few columns go another way, that of gemm_narrow.py.
 
