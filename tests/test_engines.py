@@ -271,7 +271,7 @@ def test_infinity_stays_in_its_row_and_meets_no_zero(hosted, units, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("units", [9, 17, 31, 35])
+@pytest.mark.parametrize("units", [9, 17, 31, 35, 130])
 def test_bands_of_any_height(units, dtype):
     """From 1 to 64 rows, which the Numba engine takes in bands of several heights, on both sides of a block's end."""
     if "numba" not in RUNNING:
@@ -286,15 +286,15 @@ def test_bands_of_any_height(units, dtype):
 def test_bands_are_as_high_as_takes_the_least_time():
     if "numba" not in RUNNING:
         pytest.skip(f"numba: {why_not('numba')}")
-    from minidl.engines.numba_engine.gemm import BANDS, FIRST, first_bands
+    from minidl.engines.numba_engine.gemm import BANDS, FIRST_BAND, first_bands
 
     kinds = {height: ((), 0, time) for height, time in {4: 4, 3: 3.9, 1: 2}.items()}
-    assert list(first_bands(kinds, 8)) == [0, 1, 1, 3, 4, 1, 3, 3, 4]  # 6 as 3 and 3: 7.8; as 4, 1 and 1: 8
-    for rows in range(1, FIRST.size):
+    assert list(first_bands(kinds, 8)) == [0, 1, 1, 3, 4, 4, 3, 4, 4]  # 6 as 3 and 3: 7.8; as 4, 1 and 1: 8
+    for rows in range(1, FIRST_BAND.size):
         left = rows
         while left > 0:
-            assert FIRST[left] in BANDS
-            left -= FIRST[left]
+            assert FIRST_BAND[left] in BANDS
+            left -= FIRST_BAND[left]
         assert left == 0
 
 
@@ -321,4 +321,3 @@ def test_wide_products_of_many_rows(dtype):
         product(m, o, d, C.reshape(-1), D, A.reshape(-1), B.reshape(-1), row)
         assert np.max(np.abs(C - exact)[:, :o] / size[:, :o]) <= 8 * np.finfo(dtype).eps
         assert not C[:, o:].any()
-

@@ -127,6 +127,20 @@ def test_gradients_of_small_layers_are_taken_in_parts(hidden, activation, normal
     np.testing.assert_array_equal(results[3], results[1])
 
 
+@pytest.mark.parametrize("inputs", [145, 17_000])
+def test_a_batch_of_one_row(inputs):
+    """Plain SGD moves each weight of such a batch by itself, unless gradients are taken in parts."""
+    rng = np.random.default_rng(9)
+    rows, batch_size = (201, 200) if inputs == 145 else (3, 1)
+    X, y, results = rng.normal(size=(rows, inputs)), rng.integers(2, size=rows), []
+    for engine in RUNNING:
+        model = network(engine, normalized=False, optimizer=minidl.SGD(0.01), dtype="float64")
+        history = model.fit(X, y, batch_size=batch_size, epochs=2, verbose=0).history
+        results.append(np.concatenate([history["loss"], *(w.ravel() for w in model.get_weights())]))
+    for other in results[1:]:
+        np.testing.assert_allclose(other, results[0], rtol=1e-9, atol=1e-11)
+
+
 def test_concurrent_training_and_prediction(monkeypatch):
     """Several Python threads at once, each with a model of its own, get what they would have got alone."""
     if "numba" not in RUNNING:

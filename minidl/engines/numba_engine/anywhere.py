@@ -7,15 +7,15 @@ import numpy as np
 
 from minidl.aligned import LINE
 from minidl.engines.numba_engine.cache import njit
-from minidl.engines.numba_engine.gemm import fetch, make_bands
-from minidl.engines.numba_engine.gemm_narrow import make_narrow_band
+from minidl.engines.numba_engine.gemm import BANDS, fetch, make_bands
+from minidl.engines.numba_engine.gemm_narrow import make_narrow_band, one_of_column
 from minidl.engines.numba_engine.vectors import ONE, ZERO
 from minidl.engines.numba_engine.views import vector
 
 ROWS = 8  # at a time
 
-eight_of_column, one_of_column = (make_narrow_band(rows, 0) for rows in (ROWS, 1))
-sum_of_rows = make_bands({1: ((16, 8, 4, 2), 0, 1)})
+eight_of_column = make_narrow_band(ROWS, 0)
+sum_of_rows = make_bands({1: (BANDS[1][0], 0, 1)})
 
 
 @njit(cache=True, inline="always")

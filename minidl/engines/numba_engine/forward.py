@@ -106,7 +106,7 @@ def add_up(loss, chosen, y, given, p, sample_weight, rows, row_values, sums):
         for r in range(rows.size):
             row_values[r] *= sample_weight[rows[r]]
     sums[ROWS] += rows.size
-    sums[LOSS] += total_of(row_values)
+    sums[LOSS] += total_in_double(row_values)
     place = FIRST_METRIC
     for metric in chosen:
         if metric == AUC:
@@ -114,13 +114,13 @@ def add_up(loss, chosen, y, given, p, sample_weight, rows, row_values, sums):
             place += 2 * AUC_BINS
         else:
             forward_metric(metric, y, p, row_values)
-            sums[place] += total_of(row_values)
+            sums[place] += total_in_double(row_values)
             place += 1
 
 
 @njit(cache=True, fastmath={"contract", "reassoc"})
-def total_of(row_values):
-    """Their sum, in double precision: rows may be many."""
+def total_in_double(row_values):
+    """Their sum; in float32 that of many rows would lose digits."""
     total = 0.0
     for r in range(row_values.size):
         total += row_values[r]

@@ -14,9 +14,9 @@ piece of A stays in the first, where each two vectors of the group need it again
 
 Packing. Where the length of a row is a large power of two, or a multiple of one, the lines that a tile needs fall on
 the same few places of a cache and drive each other out. So the piece of A is copied next to each other first, and where
-rows of B are whole pages apart and many rows of A will read them, those of the group: with 1,024 columns that is worth
-a quarter of the time in vectors of 32 bytes, and little in those of 64. Elsewhere it is not worth the copying: the
-tiles run at 97% of the processor's peak as things are. What is always copied is the transposed W of dX = dZ W': see
+rows of B are about whole pages apart and many rows of A will read them, those of the group: with 1,024 columns that is
+worth a quarter of the time in vectors of 32 bytes, and little in those of 64. Elsewhere it is not worth the copying:
+the tiles run at 97% of the processor's peak as things are. What is always copied is the transposed W of dX = dZ W': see
 ``transpose``.
 
 Ragged edges. Rows are taken in bands of several heights, such that all take the least time together: low ones wait for
@@ -48,7 +48,7 @@ DEPTH = 256  # steps at a time
 GROUP = 32  # vectors of columns at a time
 ROOM = DEPTH + 16  # from one row of a packed piece to the next: no power of two
 PACKS = 8  # vectors of columns from which on packing A pays
-MANY, PAGE = 128, 4096  # packing B pays from so many rows of A on, where its rows are whole pages apart, in bytes
+MANY, PAGE = 128, 4096  # packing B pays from so many rows of A on, where its rows are about whole pages apart, in bytes
 AHEAD = 8  # rows of B that are fetched ahead where few rows of A wait for them
 # How high a band may be: how many vectors wide its tiles are, the widest first; which row of B is fetched into the
 # first cache, the one that is so many ahead, or none for 0; and how long it takes, as measured. A tile fills the
@@ -58,8 +58,9 @@ if host().registers == 32:
     BANDS |= {4: ((4, 2), AHEAD, 5.6), 3: ((6, 4, 2), AHEAD, 5.3), 2: ((8, 4, 2), AHEAD, 5)}
     BANDS |= {1: ((16, 8, 4, 2), AHEAD, 4.6)}
 else:
-    BANDS = {ROWS: ((2,), 0, ROWS), 3: ((2,), AHEAD, 3.5), 2: ((4, 2), AHEAD, 3), 1: ((8, 4, 2), AHEAD, 2.5)}
-    BANDS = {4: ((2,), AHEAD, 4)} | BANDS
+    BANDS = {4: ((2,), AHEAD, 4.4), ROWS: ((2,), 0, ROWS), 3: ((2,), AHEAD, 3.5), 2: ((4, 2), AHEAD, 3)}
+    BANDS |= {1: ((8, 4, 2), AHEAD, 2.5)}
+WIDE = max(rows for rows, (widths, *_) in BANDS.items() if widths[0] > 2)  # bands of so many rows, or fewer
 
 
 def make_bands(kinds: dict[int, tuple]):
@@ -67,8 +68,8 @@ def make_bands(kinds: dict[int, tuple]):
 
     Its arguments are how high; then flat arrays with the place where the band begins and the distance of its rows: C;
     D; A, with the distance of its rows and of its columns, so that a transposed matrix serves as well; B, for which it
-    may be an array instead (see ``row_at``), and the distance of its columns; how many steps to take; how many columns
-    there are; and the floor.
+    may be an array instead (see ``row_at``) where all columns of B are taken, and the distance of its columns; how
+    many steps to take; how many columns there are; and the floor.
     """
 
     @intrinsic
@@ -110,7 +111,7 @@ def write_band(
 
     def tile(v, u, vectors, left=None):
         """The sums of ``vectors`` vectors of columns, which begin at the column u; only so many where some are left."""
-        masks = [left and v.mask(builder.sub(left, count(piece * v.lanes))) for piece in range(vectors)]
+        masks = [None] * (vectors - 1) + [left and v.mask(builder.sub(left, count((vectors - 1) * v.lanes)))]
         floor = v.spread(lowest)
 
         def pieces(begin, step, times, at=u):
@@ -179,13 +180,13 @@ def first_bands(kinds: dict[int, tuple], most: int) -> np.ndarray:
     times, heights = [0.0], [0]
     for rows in range(1, most + 1):
         ways = [(times[rows - height] + time, height) for height, (*_, time) in kinds.items() if height <= rows]
-        time, height = min(ways)
+        time, height = min(ways, key=lambda way: (way[0], -way[1]))  # of two that take as long the higher one
         times.append(time)
         heights.append(height)
     return np.array(heights)
 
 
-FIRST = first_bands(BANDS, 5 * ROWS)
+FIRST_BAND = first_bands(BANDS, 5 * ROWS)
 band = make_bands(BANDS)
 
 
@@ -255,7 +256,7 @@ def multiply_at(m, o, d, c, c_row, d_at, a, a_row, a_column, b, b_row, floor):
     # Fewer rows than a tile read B but once, so that nothing is gained by keeping a part of it near.
     depth, group = (DEPTH, GROUP * lanes) if m >= 4 else (max(d, 1), o)
     packed = room_for_a_tile(C)
-    packs_B = m >= MANY and b_row * C.itemsize % PAGE == 0
+    packs_B = m >= MANY and o >= 2 * lanes and (b_row * C.itemsize + LINE) % PAGE <= 2 * LINE
     room = allocate(DEPTH * GROUP * VECTOR_BYTES + LINE) if packs_B else 0
     packs_B = room != 0  # where there is no memory, B is read as it lies
     panels = vector_at(kind, (room + LINE - 1) // LINE * LINE, 0)
@@ -272,7 +273,7 @@ def multiply_at(m, o, d, c, c_row, d_at, a, a_row, a_column, b, b_row, floor):
                 width -= width % (2 * lanes)  # what is left over is read where it lies
                 pack_columns(steps, width, B, b_k + u, b_row, panels)
             while r < m:
-                rows = FIRST[m - r] if m - r < FIRST.size else ROWS
+                rows = FIRST_BAND[m - r] if m - r < FIRST_BAND.size else ROWS
                 a, a_at, row, column = A, a_k + r * a_row, a_row, a_column
                 if a_column == 1 and width >= PACKS * lanes and rows >= 4:
                     for q in range(rows):
@@ -280,9 +281,9 @@ def multiply_at(m, o, d, c, c_row, d_at, a, a_row, a_column, b, b_row, floor):
                         for s in range(steps):
                             target[s] = source[s]
                     a, a_at, row = packed, 0, ROOM
-                if packed_B and rows > 4:
+                if packed_B and rows > WIDE:
                     w, w_at, w_row, w_column = panels, 0, 2 * lanes, steps
-                else:  # tiles of few rows are wider than what is packed together
+                else:  # these tiles are wider than what is packed together
                     w, w_at, w_row, w_column = B, b_k + u, b_row, ONE
                 band(
                     rows, C, r * c_row + u, c_row, given, r * given_row + u, given_row, a, a_at, row, column, w, w_at,

@@ -59,10 +59,10 @@ class Trainer:
     """Trains a program on X (n, i) and y (n, o), or (n, 1) class indices; everything of the program's dtype.
 
     Its buffers, each made once and, but for ``own``, for a whole batch: ``x`` and ``goal``, the batch's rows next to
-    each other and their targets; ``work``, what each operation puts out; ``slopes``, the gradient by that; ``turned``,
-    each W transposed, through which a gradient goes back; ``row_values``, the loss or a metric of each row; ``zeros``,
-    where a product has no bias; ``own``, for each thread the gradient of the block of W that it is at; ``parts``, the
-    gradients that some rows at a time have left.
+    each other, unless they are read where they lie (anywhere.py), and their targets; ``work``, what each operation puts
+    out; ``slopes``, the gradient by that; ``turned``, each W transposed, through which a gradient goes back;
+    ``row_values``, the loss or a metric of each row; ``zeros``, where a product has no bias; ``own``, for each thread
+    the gradient of the block of W that it is at; ``parts``, the gradients that some rows at a time have left.
 
     ``threads``: how many it may use, which may be set to fewer.
     """
@@ -277,13 +277,14 @@ def move(
     inputs, outputs, rows = table[p, INPUTS], table[p, OUTPUTS], last - first
     begin, size, dz = table[p, FIRST] + first * outputs, rows * outputs, slope_places[p + 1]
     x_p, x_start = (x, 0) if p == 0 else (work, places[p])
-    if batch_size == 1 and optimizer == SGD and numbers[p, L1] == 0 and numbers[p, L2] == 0:
+    parted, no_penalty = part_places[p] >= 0, numbers[p, L1] == 0 and numbers[p, L2] == 0
+    if batch_size == 1 and optimizer == SGD and no_penalty and not parted:
         sgd_by_one_row(
             rows, outputs, theta, begin, x_p, x_start + first, slopes, dz,
             theta.dtype.type(optimizer_numbers[LEARNING_RATE]),
         )  # fmt: skip
     else:
-        if part_places[p] >= 0:
+        if parted:
             add_parts(parts, part_places[p] + first * outputs, part_size, part_count, vector(own, 0, size))
         else:
             rows_backward_W(batch_size, rows, outputs, x_p, x_start + first, inputs, slopes, dz, zeros, own)
@@ -296,7 +297,7 @@ def move(
         transpose(rows, outputs, parameters, begin, turned, turned_places[p] + first, inputs)
     if first == 0 and table[p, SECOND] < theta.size:
         db = vector(own, own.size - zeros.size, outputs)
-        if part_places[p] >= 0:
+        if parted:
             add_parts(parts, part_places[p] + inputs * outputs, part_size, part_count, db)
         else:
             dense_backward_b(matrix(slopes, dz, batch_size, outputs), db)
