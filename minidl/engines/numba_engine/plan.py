@@ -33,6 +33,7 @@ TOTALS = 3  # the loss and metrics of the batch
 
 MOST_ROWS = 64  # of a batch in one job: what its layers hand on stays in the cache
 BLOCK = 8192  # entries of a W in one job, about: its gradient stays in the first cache until the optimizer has read it
+LOWEST, MANY = 48, 128  # rows of such a block, where a batch has many: each block reads the gradients of all of them
 LANES = 16  # rows of a W at a time: a block begins at a cache line, whatever the number of units
 FEW = 32  # rows of an inference in which reading W takes a good part of the time
 READ = 5  # multiply-adds that take as long as reading a weight
@@ -60,7 +61,7 @@ class Plan:
         self.turned_places, turned = turned_places_for(program)
         self.part_places, self.part_size = part_places_for(program, rows)
         self.part_rows = part_rows(rows, 2)
-        phases = [*self.passes(program, rows), moves(program, threads)]
+        phases = [*self.passes(program, rows), moves(program, rows, threads)]
         self.jobs, self.shares = table_of(phases, threads)
         _, p, _, first, last = self.jobs[self.jobs[:, 0] == MOVE].T
         largest_block = int(((last - first) * program.table[p, c.OUTPUTS]).max(initial=0))
@@ -145,23 +146,24 @@ def fuses(table: np.ndarray, places: np.ndarray, p: int) -> bool:
     return bool(p + 1 < len(table) and table[p + 1, c.WHICH] == c.RELU and places[p + 2] == places[p + 1])
 
 
-def moves(program, threads: int) -> list[list[tuple]]:
-    """Each thread's blocks of every W."""
+def moves(program, rows: int, threads: int) -> list[list[tuple]]:
+    """Each thread's blocks of every W, for batches of so many rows."""
     shares: list[list[tuple]] = [[] for _ in range(threads)]
     for p, row in enumerate(program.table):
         if row[c.KIND] == c.DENSE and row[c.FIRST] < program.trainable:
-            blocks = blocks_of(p, int(row[c.INPUTS]), int(row[c.OUTPUTS]), threads)
+            blocks = blocks_of(p, int(row[c.INPUTS]), int(row[c.OUTPUTS]), rows, threads)
             for share, jobs in zip(shares, dealt(blocks, threads), strict=True):
                 share += jobs
     shares[-1].append((TOTALS, 0, 0, 0, 0))
     return shares
 
 
-def blocks_of(p: int, inputs: int, outputs: int, threads: int) -> list[tuple]:
+def blocks_of(p: int, inputs: int, outputs: int, rows: int, threads: int) -> list[tuple]:
     """The rows of the W of the dense layer p in blocks, as many for each thread."""
     share = -(-inputs // threads)
     least = LANES if share >= LANES else -(-share // 4) * 4
-    high = min(max(1, BLOCK // (least * outputs)), -(-share // least)) * least
+    lowest = LOWEST // least if rows >= MANY else 1
+    high = min(max(lowest, BLOCK // (least * outputs)), -(-share // least)) * least
     return [(MOVE, p, 0, first, min(first + high, inputs)) for first in range(0, inputs, high)]
 
 
