@@ -58,7 +58,7 @@ class Plan:
         self.threads, self.choice = threads, threads_.Choice(threads)
         self.places, work = places_for(program, rows)
         self.slope_places, slopes = slope_places_for(program, rows)
-        self.turned_places, turned = turned_places_for(program)
+        self.turned_places, turned = turned_places_for(program, rows)
         self.part_places, self.part_size = part_places_for(program, rows)
         self.part_rows = part_rows(rows, 2)
         phases = [*self.passes(program, rows), moves(program, rows, threads)]
@@ -239,11 +239,14 @@ def slope_places_for(program, rows: int):
     return places, end
 
 
-def turned_places_for(program):
-    """Where the transposed W of each dense layer lies that a gradient is passed back through, and the buffer's size."""
+def turned_places_for(program, rows: int):
+    """Where the transposed W of each dense layer lies that a gradient is passed back through, and the buffer's size.
+
+    A batch of one row reads W but once, so that transposing it is not worth it: -1.
+    """
     places, end = np.full(len(program.table), -1, np.int64), 0
     for p in range(program.first_trainable + 1, program.loss_at):
-        if program.table[p, c.KIND] == c.DENSE:
+        if program.table[p, c.KIND] == c.DENSE and rows > 1:
             size = int(program.table[p, c.INPUTS] * program.table[p, c.OUTPUTS])
             places[p], end = end, end + whole(program, size)
     return places, end

@@ -40,11 +40,12 @@ from minidl.engines.numba_engine.activations import backward as backward_activat
 from minidl.engines.numba_engine.anywhere import backward_W_anywhere, scalar_products_anywhere
 from minidl.engines.numba_engine.atomics import add_atomically
 from minidl.engines.numba_engine.cache import njit
-from minidl.engines.numba_engine.dense import dense_backward_b, product, rows_backward_W
+from minidl.engines.numba_engine.dense import dense_backward_b, dense_with_floor, product, rows_backward_W
 from minidl.engines.numba_engine.forward import add_up, dense_forward, forward, fuses, penalty, target
 from minidl.engines.numba_engine.gemm import fetch, transpose
 from minidl.engines.numba_engine.losses import backward as backward_loss
 from minidl.engines.numba_engine.normalization import normalization_backward
+from minidl.engines.numba_engine.one_row import sgd_by_one_row
 from minidl.engines.numba_engine.optimizers import adam, adamw, momentum, nesterov, sgd
 from minidl.engines.numba_engine.plan import MOVE, PASS, UNITS, plan_for
 from minidl.engines.numba_engine.regularization import dropout_backward, l1_backward, l2_backward
@@ -60,9 +61,10 @@ class Trainer:
 
     Its buffers, each made once and, but for ``own``, for a whole batch: ``x`` and ``goal``, the batch's rows next to
     each other, unless they are read where they lie (anywhere.py), and their targets; ``work``, what each operation puts
-    out; ``slopes``, the gradient by that; ``turned``, each W transposed, through which a gradient goes back;
-    ``row_values``, the loss or a metric of each row; ``zeros``, where a product has no bias; ``own``, for each thread
-    the gradient of the block of W that it is at; ``parts``, the gradients that some rows at a time have left.
+    out; ``slopes``, the gradient by that; ``turned``, each W transposed, through which a gradient goes back, unless a
+    batch is one row; ``row_values``, the loss or a metric of each row; ``zeros``, where a product has no bias; ``own``,
+    for each thread the gradient of the block of W that it is at; ``parts``, the gradients that some rows at a time have
+    left.
 
     ``threads``: how many it may use, which may be set to fewer.
     """
@@ -204,7 +206,12 @@ def forward_and_back(
         kind, i, o = table[p, KIND], table[p, INPUTS], table[p, OUTPUTS]
         dz_start, dx_start = slope_places[p + 1] + first * o, slope_places[p] + first * i
         dz, dx = matrix(slopes, dz_start, rows.size, o), matrix(slopes, dx_start, rows.size, i)
-        if kind == DENSE:
+        if kind == DENSE and turned_places[p] < 0:  # one row: the products of each row of W with dz
+            dense_with_floor(
+                i, ONE, ONE, o, slopes, dx_start, zeros, ZERO, parameters, table[p, FIRST], slopes, dz_start,
+                dz.dtype.type(-np.inf),
+            )  # fmt: skip
+        elif kind == DENSE:
             product(
                 rows.size, i, o, slopes, dx_start, zeros, slopes, dz_start, o, ONE, turned, turned_places[p], i
             )  # fmt: skip
@@ -314,15 +321,6 @@ def add_parts(parts, start, distance, count, total):
         more = vector(parts, start + part * distance, total.size)
         for e in range(total.size):
             total[e] += more[e]
-
-
-@njit(cache=True)
-def sgd_by_one_row(rows, outputs, theta, begin, x, x_start, dz, dz_start, rate):
-    """The gradient of one row, and SGD's step with it: each weight is read and written once, and nothing else."""
-    for k in range(rows):
-        x_k, W_k, dz_1 = x[x_start + k], vector(theta, begin + k * outputs, outputs), vector(dz, dz_start, outputs)
-        for u in range(outputs):
-            W_k[u] -= rate * (x_k * dz_1[u])
 
 
 @njit(cache=True, inline="always")
