@@ -218,7 +218,7 @@ class Sequential:
         train, schema = rows.taken(self, x, y, sample_weight)
         validation = None
         if validation_data is not None:
-            validation = rows.validation(self, validation_data, schema)
+            validation = rows.validation(self, validation_data, schema, train.X.shape[1])
         elif split:
             train, validation = rows.parted(train, split)
         if class_weight is not None:
@@ -321,12 +321,17 @@ class Sequential:
         return self._forward(self._features(x, finite=False))
 
     def _features(
-        self, x: object, schema: Schema | None = None, name: str = "X", *, finite: bool = True
-    ) -> np.ndarray:
-        """X as (rows, features), its columns in the model's order where both have names."""
+        self, x: object, schema: Schema | None = None, name: str = "X", *, inputs: int | None = None,
+        finite: bool = True,
+    ) -> np.ndarray:  # fmt: skip
+        """X as (rows, features), its columns in the model's order where both have names.
+
+        ``inputs``: how many features the model will take, where it is not built yet.
+        """
         if type(x) is not np.ndarray:
             x = arrange(x, schema or self.schema, finite=finite)
-        return checks.features(x, self._dtype, self.layers[0].inputs if self.layers else None, name, finite=finite)
+        inputs = self.layers[0].inputs or inputs if self.layers else None
+        return checks.features(x, self._dtype, inputs, name, finite=finite)
 
     def _forward(self, X: np.ndarray) -> np.ndarray:
         if not self.built:

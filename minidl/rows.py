@@ -26,17 +26,19 @@ class Rows(NamedTuple):
 
 
 def taken(
-    model, x: object, y: object, weight: object, schema: Schema | None = None, whose: str = ""
-) -> tuple[Rows, Schema | None]:
+    model, x: object, y: object, weight: object, schema: Schema | None = None, inputs: int | None = None,
+    whose: str = "",
+) -> tuple[Rows, Schema | None]:  # fmt: skip
     """The rows, and the schema that the model has or takes from its first table; a Table brings its own y.
 
-    For validation data, ``schema`` is that of the training data, and ``whose`` is what a message calls them.
+    For validation data, ``schema`` and ``inputs`` are those of the training data, and ``whose`` is what a message calls
+    them.
     """
     own, schema = schema_of(x), schema or model.schema
     y = y_of(x, y, schema, whose)
     if isinstance(x, Table):
         own.check_outputs(model._outputs())
-    X = model._features(x, schema, f"{whose}X")
+    X = model._features(x, schema, f"{whose}X", inputs=inputs)
     if schema is None or (schema.target is None and own is not None and own.columns == schema.columns):
         schema = own
     y = targets(model, y, len(X), f"{whose}y")
@@ -52,14 +54,14 @@ def targets(model, y: object, rows: int, name: str) -> np.ndarray:
     return y
 
 
-def validation(model, given: object, schema: Schema | None) -> Rows:
-    """The validation data that ``fit`` was given: (x, y), (x, y, sample_weight), or a Table."""
+def validation(model, given: object, schema: Schema | None, inputs: int) -> Rows:
+    """The validation data that ``fit`` was given: (x, y), (x, y, sample_weight), or a Table, of so many features."""
     if isinstance(given, Table):
         given = (given, None)
     if not isinstance(given, tuple | list) or len(given) not in (2, 3):
         raise ValueError("validation_data must be (x, y) or (x, y, sample_weight)")
     weight = given[2] if len(given) == 3 else None
-    return taken(model, *given[:2], weight, schema, "validation ")[0]
+    return taken(model, *given[:2], weight, schema, inputs, "validation ")[0]
 
 
 def parted(rows: Rows, share: float) -> tuple[Rows, Rows]:

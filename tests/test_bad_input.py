@@ -128,6 +128,15 @@ def test_bad_x_is_refused_by_every_method(model, case):
         model.fit(X, Y, validation_data=(x, y))
 
 
+@pytest.mark.parametrize("columns", [1, 2, 5])
+def test_validation_data_are_as_wide_as_the_training_data_before_a_model_is_built(columns):
+    model = Sequential([Dense(4), Dense(1)], seed=0)
+    model.compile("sgd", "mse")
+    with refused(ValueError, f"validation X has {columns} features", "takes 3"):
+        model.fit(X, Y, validation_data=(np.ones((5, columns)), np.ones(5)), verbose=0)
+    assert not model.built
+
+
 def test_a_float64_model_takes_what_is_too_large_for_float32():
     model = Sequential([Dense(1, kernel_initializer="ones", input_shape=(1,))])
     model.compile("sgd", "mse", engine="numpy", dtype="float64")
