@@ -53,7 +53,7 @@ def add(name: str, case: str, found: dict) -> Path:
     facts, content = facts_with_rivals(), read_cases(name)
     same = content is not None and all(content["machine"][key] == facts[key] for key in SAME)
     if content and not same:
-        print(f"perf/results/{name}.json was of another machine or other versions and is begun anew; git has the old one")
+        print(f"perf/results/{name}.json was of another machine or other versions and begins anew; git has the old one")
     cases = (content["cases"] if same else {}) | {case: found | {"date": facts["date"], "load": facts["load"]}}
     return write(name, {"format": FORMAT, "machine": facts, "cases": cases})
 
