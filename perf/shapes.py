@@ -64,7 +64,7 @@ def main(names: list[str] | None, seconds: float, shapes: int, seed: int) -> Non
                 print(f"{title}: {error}")
                 lost.append(title)
                 continue
-            for name in found["left_out"].keys() - missing:  # each is said once
+            for name in sorted(found["left_out"].keys() - missing):  # each is said once
                 print(f"{rivals.LABELS[name]}: left out, {found['left_out'][name]}")
             missing |= found["left_out"].keys()
             line, slower = judged(found["entries"])

@@ -127,18 +127,26 @@ def test_gradients_of_small_layers_are_taken_in_parts(hidden, activation, normal
     np.testing.assert_array_equal(results[3], results[1])
 
 
-@pytest.mark.parametrize("inputs", [145, 17_000])
-def test_a_batch_of_one_row(inputs):
-    """Plain SGD moves each weight of such a batch by itself, unless gradients are taken in parts."""
+@pytest.mark.parametrize(
+    ("inputs", "hidden", "rows", "batch_size"),
+    [(145, (), 201, 200), (17_000, (), 3, 1), (33, (70, 9), 12, 1), (33, (1, 64), 12, 1), (20, (300,), 7, 3)],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_batch_of_one_row(inputs, hidden, rows, batch_size, dtype):
+    """Plain SGD moves each weight of such a batch by itself, unless gradients are taken in parts; and where
+    all batches are such no W is transposed."""
     rng = np.random.default_rng(9)
-    rows, batch_size = (201, 200) if inputs == 145 else (3, 1)
-    X, y, results = rng.normal(size=(rows, inputs)), rng.integers(2, size=rows), []
+    X, y, results = rng.normal(size=(rows, inputs)), rng.integers(3, size=rows), []
     for engine in RUNNING:
-        model = network(engine, normalized=False, optimizer=minidl.SGD(0.01), dtype="float64")
-        history = model.fit(X, y, batch_size=batch_size, epochs=2, verbose=0).history
+        optimizer, loss = minidl.SGD(0.01), "sparse_categorical_crossentropy"
+        head = {"outputs": 3, "loss": loss} if hidden else {}  # without, one unit that reads its rows in place
+        goal = y if hidden else y % 2
+        model = network(engine, *hidden, normalized=False, optimizer=optimizer, dtype=dtype, **head)
+        history = model.fit(X, goal, batch_size=batch_size, epochs=2, verbose=0).history
         results.append(np.concatenate([history["loss"], *(w.ravel() for w in model.get_weights())]))
+    near = {"rtol": 1e-9, "atol": 1e-11} if dtype == "float64" else {"rtol": 1e-4, "atol": 1e-6}
     for other in results[1:]:
-        np.testing.assert_allclose(other, results[0], rtol=1e-9, atol=1e-11)
+        np.testing.assert_allclose(other, results[0], **near)
 
 
 def test_concurrent_training_and_prediction(monkeypatch):

@@ -210,9 +210,9 @@ def run(
         check(ladder, rung.name, expected[rung.rows], calls[rung.name]())
 
     def begin(name):
-        if cores[name] != ONE:  # the threads of the rung before are to leave the cores, and its own to be awake
+        if cores[name] != ONE:  # the threads of the rung before are to leave the cores
             time.sleep(LINGERS)
-            calls[name]()
+        calls[name]()  # so that its own threads are awake, and its data near
         ladder.reset(*inputs)
 
     cores = {rung.name: rung.cores for rung in ladder.rungs}

@@ -256,7 +256,8 @@ def multiply_at(m, o, d, c, c_row, d_at, a, a_row, a_column, b, b_row, floor):
     # Fewer rows than a tile read B but once, so that nothing is gained by keeping a part of it near.
     depth, group = (DEPTH, GROUP * lanes) if m >= 4 else (max(d, 1), o)
     packed = room_for_a_tile(C)
-    packs_B = m >= MANY and o >= 2 * lanes and (b_row * C.itemsize + LINE) % PAGE <= 2 * LINE
+    apart = b_row * C.itemsize  # bytes from one row of B to the next
+    packs_B = m >= MANY and o >= 2 * lanes and apart > 2 * LINE and (apart + LINE) % PAGE <= 2 * LINE
     room = allocate(DEPTH * GROUP * VECTOR_BYTES + LINE) if packs_B else 0
     packs_B = room != 0  # where there is no memory, B is read as it lies
     panels = vector_at(kind, (room + LINE - 1) // LINE * LINE, 0)

@@ -33,7 +33,7 @@ TOTALS = 3  # the loss and metrics of the batch
 
 MOST_ROWS = 64  # of a batch in one job: what its layers hand on stays in the cache
 BLOCK = 8192  # entries of a W in one job, about: its gradient stays in the first cache until the optimizer has read it
-LOWEST, MANY = 48, 128  # rows of such a block, where a batch has many: each block reads the gradients of all of them
+LOWEST, MANY = 48, 128  # rows of a W in one job at least, where a batch has many: each job reads the whole batch
 LANES = 16  # rows of a W at a time: a block begins at a cache line, whatever the number of units
 FEW = 32  # rows of an inference in which reading W takes a good part of the time
 READ = 5  # multiply-adds that take as long as reading a weight
@@ -164,6 +164,8 @@ def blocks_of(p: int, inputs: int, outputs: int, rows: int, threads: int) -> lis
     least = LANES if share >= LANES else -(-share // 4) * 4
     lowest = LOWEST // least if rows >= MANY else 1
     high = min(max(lowest, BLOCK // (least * outputs)), -(-share // least)) * least
+    if rows >= MANY:  # somewhat higher ones, where a share is then parted more evenly
+        high = min(range(high, 2 * high, least), key=lambda height: -(-share // height) * height)
     return [(MOVE, p, 0, first, min(first + high, inputs)) for first in range(0, inputs, high)]
 
 
