@@ -5,9 +5,8 @@ Such a layer does two operations with each number of a row, so that copying it t
 
 import numpy as np
 
-from minidl.aligned import LINE
 from minidl.engines.numba_engine.cache import njit
-from minidl.engines.numba_engine.gemm import BANDS, fetch, make_bands
+from minidl.engines.numba_engine.gemm import BANDS, fetch_row, make_bands
 from minidl.engines.numba_engine.gemm_narrow import make_narrow_band, one_of_column
 from minidl.engines.numba_engine.vectors import ONE, ZERO
 from minidl.engines.numba_engine.views import vector
@@ -21,13 +20,12 @@ sum_of_rows = make_bands({1: (BANDS[1][0], 0, 1)})
 @njit(cache=True, inline="always")
 def scalar_products_anywhere(X, rows, i, out, start, biases, b, weights, W, floor):
     """max(x W + b, floor) for the chosen rows of X (n, i); X, ``out``, ``biases`` and ``weights`` are flat."""
-    line, r = LINE // X.itemsize, 0
+    r = 0
     while r < rows.size:
         height = ROWS if rows.size >= ROWS else 1
         r = min(r, rows.size - height)  # the last ones are as many, and some of them computed once more
-        for soon in range(r + ROWS, min(r + 2 * ROWS, rows.size)):  # no processor foresees which come next
-            for k in range(0, i, line):
-                fetch(X, rows[soon] * i + k)
+        for soon in range(r + ROWS, min(r + 2 * ROWS, rows.size)):
+            fetch_row(X, rows[soon], i)
         if height == ROWS:
             eight_of_column(
                 out, start + r, ONE, biases, b, X, ZERO, vector(rows, r, height), weights, W, ONE, i, ONE, floor

@@ -202,6 +202,13 @@ def fetch(typing_context, array, place):
     return types.none(array, types.int64), emit
 
 
+@njit(cache=True, inline="always")
+def fetch_row(X, row, length):
+    """The same for a row of a flat matrix without gaps, where no processor foresees which row comes next."""
+    for k in range(0, length, LINE // X.itemsize):
+        fetch(X, row * length + k)
+
+
 @intrinsic
 def room_for_a_tile(typing_context, like):
     """An array on the stack for a tile's piece of A."""

@@ -8,7 +8,6 @@ import time
 import numpy as np
 
 from minidl import aligned
-from minidl.aligned import LINE
 from minidl.contract import (
     ACTIVATION,
     ADAM,
@@ -42,7 +41,7 @@ from minidl.engines.numba_engine.atomics import add_atomically
 from minidl.engines.numba_engine.cache import njit
 from minidl.engines.numba_engine.dense import dense_backward_b, dense_with_floor, product, rows_backward_W
 from minidl.engines.numba_engine.forward import add_up, dense_forward, forward, fuses, penalty, target
-from minidl.engines.numba_engine.gemm import fetch, transpose
+from minidl.engines.numba_engine.gemm import fetch_row, transpose
 from minidl.engines.numba_engine.losses import backward as backward_loss
 from minidl.engines.numba_engine.normalization import normalization_backward
 from minidl.engines.numba_engine.one_row import sgd_by_one_row
@@ -253,11 +252,10 @@ def weigh(dz, sample_weight, rows, batch_size):
 @njit(cache=True, inline="always")
 def gather(X, rows, inputs, first, x):
     """Copy the chosen rows next to each other."""
-    X_, line = flat(X), LINE // X.itemsize
+    X_ = flat(X)
     for r in range(rows.size):
-        if r + 2 < rows.size:  # rows lie anywhere in memory: no processor foresees which comes next
-            for k in range(0, inputs, line):
-                fetch(X_, rows[r + 2] * inputs + k)
+        if r + 2 < rows.size:
+            fetch_row(X_, rows[r + 2], inputs)
         source, copy = vector(X_, rows[r] * inputs, inputs), vector(x, (first + r) * inputs, inputs)
         for k in range(inputs):
             copy[k] = source[k]
